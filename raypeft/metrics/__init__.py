@@ -1,0 +1,45 @@
+"""The metrics of a test: exact match, CodeBLEU and chrF of ranked candidates against one reference an item."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from raypeft.metrics.exact_match import KS, ast_match_rank, exact_match, match_rank, normalise
+
+__all__ = ["KS", "ast_match_rank", "exact_match", "match_rank", "normalise", "score"]
+
+
+def score(references: Sequence[str], candidates: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Return every metric of a test set, in percent and unrounded: the metric block of a ``test.json``.
+
+    ``em@k`` and ``em_ast@k`` are there for each k in ``KS`` up to the largest number of candidates an item has.
+    CodeBLEU and chrF are of each item's first candidate; an item without candidates counts as an empty prediction.
+
+    Args:
+        references: one text an item.
+        candidates: for each item its candidates, best first.
+
+    Returns:
+        ``{"items", "em@1", …, "em_ast@1", …, "codebleu": {"score", "ngram", "weighted_ngram", "syntax", "dataflow"},
+        "codebleu_flat": the same keys, "chrf"}``, fit for JSON.
+
+    Raises:
+        ValueError: when there are not as many lists of candidates as references.
+        UserError: when the installed ``tree-sitter-python`` does not fit ``codebleu``.
+    """
+    from raypeft.metrics.chrf import chrf
+    from raypeft.metrics.codebleu import codebleu, codebleu_flat
+
+    pairs = list(zip(references, candidates, strict=True))
+    ks = [k for k in KS if k <= max(map(len, candidates), default=0)]
+    text = exact_match([match_rank(*pair) for pair in pairs], ks)
+    tree = exact_match([ast_match_rank(*pair) for pair in pairs], ks)
+    predictions = [ranked[0] if ranked else "" for ranked in candidates]
+    return {
+        "items": len(references),
+        **{f"em@{k}": percent for k, percent in text.items()},
+        **{f"em_ast@{k}": percent for k, percent in tree.items()},
+        "codebleu": asdict(codebleu(references, predictions)),
+        "codebleu_flat": asdict(codebleu_flat(references, predictions)),
+        "chrf": chrf(references, predictions),
+    }
