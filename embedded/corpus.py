@@ -1,0 +1,157 @@
+"""The pretraining text: the families' snippets in many written forms, none of them a row of the data set.
+
+A document has one style (quotes, names of loop variables, idiom, what surrounds an expression) and one layout (comment,
+docstring, question and answer, labelled pair, shell session …), both drawn at random, and holds one or more pairs, so that a
+model can learn to go on in the manner of what it reads. The data set's own prompt never occurs.
+"""
+
+import random
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from embedded.families import load
+from embedded.slots import between, pick
+from embedded.snippets import HOUSE_NAMES, Snippet, build, draw, rename
+
+LOOP_NAMES = tuple("x i e item el s n t a elem c w p y z r q obj".split())
+KEY_NAMES = (("k", "v"), ("key", "val"), ("key", "value"), ("a", "b"), ("name", "val"), ("i", "j"))
+TASK_LABELS = tuple("Task Question Q Problem Goal Todo Query Input Ask Request Intent Text Want Description Spec".split())
+CODE_LABELS = tuple("Code Answer A Solution Python Output Reply Result Snippet Do Program Source Line Command".split())
+MARKS = ("", "", "# ", "## ", "- ", "> ", "* ", "// ", "[", "<", "@")
+
+
+class Style(NamedTuple):
+    """How one document writes its code and its intents."""
+
+    names: dict[str, str]
+    double_quotes: bool
+    first_idiom: float
+    wrapper: str
+    backticks: bool
+    capital: bool
+    ending: str
+
+
+def draw_style(rng: random.Random) -> Style:
+    """Draw a style; nothing ties its parts together."""
+    key, value = pick(rng, KEY_NAMES)
+    first = pick(rng, LOOP_NAMES)
+    second = pick(rng, [name for name in LOOP_NAMES if name != first])
+    names = {"$x": first, "$y": second, "$k": key, "$v": value}
+    if rng.random() < 0.25:
+        names = HOUSE_NAMES
+    wrapper = pick(rng, ("{}", "{}", "{}", "print({})", "result = {}", "out = {}", "return {}", "res = {}", "_ = {}"))
+    return Style(
+        names, rng.random() < 0.5, pick(rng, (0.2, 0.5, 1.0)), wrapper,
+        rng.random() < 0.5, rng.random() < 0.4, pick(rng, ("", "", "", ".", "?")),
+    )  # fmt: skip
+
+
+def restyle(rng: random.Random, snippet: Snippet, style: Style, wrap: bool = True) -> tuple[str, str]:
+    """The intent and the code of a snippet as a document of this style writes them."""
+    code = snippet.codes[0] if rng.random() < style.first_idiom else pick(rng, snippet.codes)
+    code = rename(code, style.names)
+    intent = rename(snippet.intent, style.names)
+    if style.double_quotes and '"' not in code and "\\" not in code:
+        code = code.replace("'", '"')
+    if not style.backticks:
+        intent = intent.replace("`", "")
+    if style.capital:
+        intent = intent[0].upper() + intent[1:]
+    if wrap and expression(code):
+        code = style.wrapper.format(code) if "{" not in code else style.wrapper.replace("{}", code)
+    return intent + style.ending, code
+
+
+def expression(code: str) -> bool:
+    """Whether a line of code is an expression, judged by its first word and by a top-level assignment."""
+    first = code.split(" ")[0]
+    return first not in ("for", "del", "assert", "raise", "lambda") and not re.match(r"[^('\"\[{]*(\['[^']*'\])? [+*/-]?= ", code)
+
+
+def layout(rng: random.Random) -> str:
+    """Draw how a pair is written: a template with {intent} and {code}."""
+    fixed = (
+        "# {intent}\n{code}\n", "# {intent}\n{code}\n", '"""{intent}"""\n{code}\n', "{code}  # {intent}\n", ">>> {code}  # {intent}\n",
+        "how to {intent} in python\n    {code}\n", "{intent}:\n\n    {code}\n\n", "{intent}\n```python\n{code}\n```\n",
+        "{intent}\n```\n{code}\n```\n", "In [1]: # {intent}\nIn [2]: {code}\n", "{code}\n# ^ {intent}\n",
+        "{intent} -> {code}\n", "{intent} => {code}\n", "{intent} | {code}\n", "{intent}\t{code}\n", "* {intent}: `{code}`\n",
+    )  # fmt: skip
+    if rng.random() < 0.45:
+        return pick(rng, fixed)
+    mark = pick(rng, MARKS)
+    close = {"[": "]", "<": ">"}.get(mark, pick(rng, ("", ":", ":", ":", " =", " -")))
+    gap, between_parts, end = pick(rng, (" ", " ", "\n")), pick(rng, ("\n", "\n", "\n\n", " ")), pick(rng, ("\n", "\n\n"))
+    task, code = pick(rng, TASK_LABELS), pick(rng, CODE_LABELS)
+    if rng.random() < 0.3:
+        task, code = task.lower(), code.lower()
+    return f"{mark}{task}{close}{gap}{{intent}}{between_parts}{mark}{code}{close}{gap}{{code}}{end}"
+
+
+def function(rng: random.Random, intent: str, code: str) -> str:
+    """A function with a docstring whose body is the code."""
+    names = dict.fromkeys(re.findall(r"`([a-z_]+)`", intent))
+    body = f"return {code}" if expression(code) else code
+    quote = pick(rng, ('"""', '"""', "'''"))
+    title = pick(rng, ("func", "solve", "helper", "run", "main", "do_it", "f", "compute", "task", "get_result"))
+    return f"def {title}({', '.join(names)}):\n    {quote}{intent.replace('`', '')}{quote}\n    {body}\n"
+
+
+def document(rng: random.Random, snippets: Iterator[Snippet]) -> str:
+    """One document: pairs in a layout, functions, or a script without words."""
+    style = draw_style(rng)
+    kind = rng.random()
+    if kind < 0.1:
+        pairs = [restyle(rng, next(snippets), style) for _ in range(between(rng, 2, 6))]
+        return "".join(code + "\n" for _, code in pairs)
+    if kind < 0.2:
+        style = style._replace(backticks=True)
+        pairs = [restyle(rng, next(snippets), style, wrap=False) for _ in range(between(rng, 1, 3))]
+        return "\n".join(function(rng, *pair) for pair in pairs)
+    template = layout(rng)
+    pairs = [restyle(rng, next(snippets), style) for _ in range(between(rng, 1, 8) if kind < 0.7 else 1)]
+    return "".join(template.replace("{intent}", intent).replace("{code}", code) for intent, code in pairs)
+
+
+def pretraining_snippets(rng: random.Random, rows: list[dict[str, str]]) -> Iterator[Snippet]:
+    """Endless snippets that share neither intent nor code with the rows."""
+    families = load()
+    taken = {row["nl"].lower() for row in rows} | {row["cmd"] for row in rows}
+    while True:
+        snippet = draw(rng, families)
+        if snippet.nl.lower() not in taken and snippet.cmd not in taken:
+            yield snippet
+
+
+def corpus(seed: int, documents: int) -> Iterator[str]:
+    """Yield the pretraining documents; none contains the text of a validation or test row's intent or code."""
+    rng = random.Random(seed)
+    splits = build()
+    snippets = pretraining_snippets(rng, [row for rows in splits.values() for row in rows])
+    forbidden = [row[field] for split in ("validation", "test") for row in splits[split] for field in ("nl", "cmd")]
+    while documents:
+        text = document(rng, snippets)
+        if not any(phrase in text for phrase in forbidden):
+            documents -= 1
+            yield text
+
+
+def exercises(seed: int, count: int) -> Iterator[tuple[str, str]]:
+    """Yield pairs (text, code) for text-to-code training: a document up to its last code, and that code."""
+    rng = random.Random(seed)
+    splits = build()
+    snippets = pretraining_snippets(rng, [row for rows in splits.values() for row in rows])
+    forbidden = [row[field] for split in ("validation", "test") for row in splits[split] for field in ("nl", "cmd")]
+    while count:
+        style = draw_style(rng)
+        template = layout(rng)
+        if template.index("{intent}") > template.index("{code}"):
+            continue
+        pairs = [restyle(rng, next(snippets), style) for _ in range(between(rng, 1, 4) if rng.random() < 0.2 else 1)]
+        texts = [template.replace("{intent}", intent).replace("{code}", code) for intent, code in pairs]
+        intent, code = pairs[-1]
+        source = "".join(texts[:-1]) + template[: template.index("{code}")].replace("{intent}", intent)
+        if not any(phrase in source or phrase in code for phrase in forbidden):
+            count -= 1
+            yield source, code

@@ -1,0 +1,164 @@
+"""Pretrains the two tiny models from nothing on the text of `embedded.corpus` and writes them into the package.
+
+    python -m embedded.pretrain tiny-decoder
+    python -m embedded.pretrain tiny-encoder-decoder
+
+The same seed, machine, libraries and number of threads (two, set below) give the same weights.
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from embedded import tokenization
+from embedded.corpus import corpus, exercises
+
+FOLDER = Path(__file__).parents[1] / "raypeft" / "embedded" / "models"
+SEED = 7
+VOCABULARY = 1024
+TOKENIZER_DOCUMENTS = 20_000
+THREADS = 2
+Batch = dict[str, torch.Tensor]
+
+
+def decoder(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama of four layers."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def encoder_decoder(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
+    """A T5 of three and three layers."""
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=128,
+        d_kv=32,
+        d_ff=512,
+        num_layers=3,
+        num_decoder_layers=3,
+        num_heads=4,
+        dropout_rate=0.0,
+        feed_forward_proj="relu",
+        tie_word_embeddings=True,
+        decoder_start_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return T5ForConditionalGeneration(config)
+
+
+def packed(tokenizer: PreTrainedTokenizerFast, steps: int, batch: int = 8, length: int = 320) -> Iterator[Batch]:
+    """Blocks of documents one after another, each closed by the end-of-sequence token."""
+    stream: list[int] = []
+    documents = corpus(SEED, 10**9)
+    for _ in range(steps):
+        while len(stream) < batch * length:
+            stream += tokenizer(next(documents))["input_ids"] + [tokenizer.eos_token_id]
+        block = torch.tensor(stream[: batch * length]).view(batch, length)
+        stream = stream[batch * length :]
+        yield {"input_ids": block, "labels": block}
+
+
+def paired(tokenizer: PreTrainedTokenizerFast, steps: int, batch: int = 32, length: int = 256) -> Iterator[Batch]:
+    """Two tasks mixed: text to code, and documents with spans masked by sentinels."""
+    rng = random.Random(SEED)
+    documents, tasks = corpus(SEED, 10**9), exercises(SEED + 1, 10**9)
+    for _ in range(steps):
+        pairs = [next(tasks) if rng.random() < 0.7 else corrupted(rng, next(documents)) for _ in range(batch)]
+        sources = tokenizer([source for source, _ in pairs], truncation=True, max_length=length, padding=True, return_tensors="pt")
+        targets = tokenizer([target for _, target in pairs], truncation=True, max_length=128, padding=True, return_tensors="pt")
+        labels = targets["input_ids"].masked_fill(targets["attention_mask"] == 0, -100)
+        yield {"input_ids": sources["input_ids"], "attention_mask": sources["attention_mask"], "labels": labels}
+
+
+def corrupted(rng: random.Random, document: str) -> tuple[str, str]:
+    """Replace about a sixth of the words, in spans of one to five, by sentinels; the target lists what they hide (T5, section 3.1.4)."""
+    words = document[:400].split(" ")
+    source, target, position = [], [], 0
+    for sentinel in tokenization.SENTINELS:
+        gap, span = 1 + int(rng.random() * 24), 1 + int(rng.random() * 5)
+        if position + gap >= len(words):
+            break
+        source += [*words[position : position + gap], sentinel]
+        target += [sentinel, *words[position + gap : position + gap + span]]
+        position += gap + span
+    return " ".join(source + words[position:]), " ".join(target)
+
+
+def train(model: PreTrainedModel, batches: Iterator[Batch], steps: int, rate: float) -> None:
+    """AdamW with a short warm-up and a cosine down to nothing."""
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    shape: Callable[[int], float] = lambda step: min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps))  # noqa: E731
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+    began, mean = time.time(), 0.0
+    for step, batch in enumerate(batches, 1):
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        mean += (loss.item() - mean) / min(step, 50)
+        if step % 200 == 0:
+            print(f"step {step}/{steps}  loss {mean:.3f}  {time.time() - began:.0f} s", flush=True)
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the weights in bfloat16, half the size, with a configuration that loads them as float32."""
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["dtype"] = "float32"
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def main() -> None:
+    """Pretrain one model."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("model", choices=("tiny-decoder", "tiny-encoder-decoder"))
+    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    options = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(SEED)
+    torch.use_deterministic_algorithms(True)
+    is_pair = options.model == "tiny-encoder-decoder"
+    tokenizer = tokenization.train(corpus(SEED, TOKENIZER_DOCUMENTS), VOCABULARY, is_pair)
+    model = encoder_decoder(tokenizer) if is_pair else decoder(tokenizer)
+    batches = paired(tokenizer, options.steps) if is_pair else packed(tokenizer, options.steps)
+    print(f"{options.model}: {model.num_parameters():,} parameters", flush=True)
+    train(model, batches, options.steps, options.rate)
+    save(model, tokenizer, options.out / options.model)
+
+
+if __name__ == "__main__":
+    main()
