@@ -1,0 +1,1 @@
+"""Final evaluation: test and in-context-learning jobs."""

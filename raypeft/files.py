@@ -1,0 +1,63 @@
+"""Durable files: atomic writes, and JSON lines that survive a torn last line."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part (temporary file, then rename)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, readable and in UTF-8."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON, or none where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def write_lines(path: Path, rows: Iterable[Any]) -> None:
+    """Write JSON lines atomically."""
+    write_text(path, "".join(_line(row) for row in rows))
+
+
+def append_line(path: Path, row: Any) -> None:
+    """Append one JSON line in a single write, durable when this returns; a torn line before it is closed off first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            torn = stream.read(1) != b"\n"
+        else:
+            torn = False
+        stream.write((b"\n" if torn else b"") + _line(row).encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """Rows of a JSON-lines file; a line that is not JSON (torn by a kill) is passed over."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue
+
+
+def _line(row: Any) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"

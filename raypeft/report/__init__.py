@@ -1,0 +1,1 @@
+"""The report, written from the run folder alone."""

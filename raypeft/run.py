@@ -1,0 +1,105 @@
+"""The run folder: one execution of a study, all that is known of it on disk."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from raypeft.errors import UserError
+from raypeft.files import read_json, read_lines
+from raypeft.spec.plan import Cell, IclJob, Plan
+from raypeft.spec.resolve import ResolvedStudy
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths and contents of a run folder; reading needs neither torch nor ray.
+
+    `reports.jsonl` and `trials.jsonl` are the record of the sweep: what stands there has happened.
+    """
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """An existing run.
+
+        Raises:
+            UserError: the folder holds no run.
+        """
+        run = cls(folder)
+        if not run.study_file.exists():
+            raise UserError("holds no run: there is no study.yaml", where=str(folder), hint="Start one: raypeft study NAME")
+        return run
+
+    @property
+    def study_file(self) -> Path:
+        """The resolved study, frozen."""
+        return self.folder / "study.yaml"
+
+    @property
+    def manifest_file(self) -> Path:
+        """Versions, hardware, data hashes, seeds."""
+        return self.folder / "manifest.json"
+
+    @property
+    def reports_file(self) -> Path:
+        """One line a report."""
+        return self.folder / "reports.jsonl"
+
+    @property
+    def trials_file(self) -> Path:
+        """One line an ended trial."""
+        return self.folder / "trials.jsonl"
+
+    @property
+    def optuna_file(self) -> Path:
+        """Optuna's journal storage: one Optuna study a cell."""
+        return self.folder / "optuna.log"
+
+    @property
+    def report_folder(self) -> Path:
+        """The written report."""
+        return self.folder / "report"
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan of the frozen study."""
+        return Plan(ResolvedStudy.load(self.study_file))
+
+    def trial_folder(self, name: str) -> Path:
+        """Checkpoints of a trial: `checkpoint-<step>` folders, each with a `report.json` written last."""
+        return self.folder / "trials" / name
+
+    def cell_folder(self, cell: Cell) -> Path:
+        """Results of a cell: `best/`, `selection.json`, `test.json`, `predictions.jsonl`."""
+        return self.folder / "cells" / cell.id
+
+    def icl_file(self, job: IclJob) -> Path:
+        """Result of an ICL job; its predictions lie beside it as `.jsonl`."""
+        return self.folder / "icl" / f"{job.id}.json"
+
+    def manifest(self) -> dict[str, Any]:
+        """Content of the manifest, empty before it is written."""
+        return read_json(self.manifest_file) or {}
+
+    def reports(self) -> Iterator[dict[str, Any]]:
+        """Reports in the order the driver received them."""
+        return read_lines(self.reports_file)
+
+    def trials(self) -> Iterator[dict[str, Any]]:
+        """Ended trials in the order they ended."""
+        return read_lines(self.trials_file)
+
+    def selection(self, cell: Cell) -> dict[str, Any] | None:
+        """The selected trial and checkpoint of a cell, or why there is none."""
+        return read_json(self.cell_folder(cell) / "selection.json")
+
+    def test(self, cell: Cell) -> dict[str, Any] | None:
+        """Test result of a cell."""
+        return read_json(self.cell_folder(cell) / "test.json")
+
+    def icl(self, job: IclJob) -> dict[str, Any] | None:
+        """Result of an ICL job."""
+        return read_json(self.icl_file(job))

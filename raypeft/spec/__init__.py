@@ -1,0 +1,1 @@
+"""Specifications: studies, techniques, the catalogue, plans. Pure data, no torch, no ray."""

@@ -1,0 +1,112 @@
+"""Models and data sets a study can name."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from raypeft.errors import UserError
+from raypeft.spec.loading import PACKAGE, Strict, expand, read_yaml, validate
+
+EMBEDDED = "embedded:"
+
+
+class Location(Strict):
+    """Where something comes from: a hub repository, or a local folder.
+
+    `folder` may hold `${VARIABLES}` of the environment, or start with `embedded:` for what the package brings.
+    """
+
+    hub: str | None = None
+    revision: str | None = None
+    folder: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.hub is None) == (self.folder is None):
+            raise ValueError("needs exactly one of hub and folder")
+        return self
+
+    def path(self, where: str) -> Path | None:
+        """The local folder, or none for a hub repository.
+
+        Raises:
+            UserError: an environment variable is not set, or the folder is missing.
+        """
+        if self.folder is None:
+            return None
+        if self.folder.startswith(EMBEDDED):
+            return PACKAGE / "embedded" / self.folder.removeprefix(EMBEDDED)
+        path = Path(expand(self.folder, where)).expanduser()
+        if not path.is_dir():
+            raise UserError(f"folder {path} does not exist", where=where)
+        return path
+
+
+class ModelEntry(Location):
+    """A base model.
+
+    Attributes:
+        architecture: `decoder` or `encoder_decoder`.
+        family: models that share module names and quirks.
+        parameters: number of weights, for planning.
+        targets: names of module lists (`attention`, `feedforward`) that techniques refer to.
+    """
+
+    title: str
+    architecture: Literal["decoder", "encoder_decoder"]
+    family: str
+    parameters: int = Field(gt=0)
+    targets: dict[str, list[str]] = {}
+
+
+class DatasetEntry(Location):
+    """A data set: JSON-lines files of intents and code.
+
+    Attributes:
+        files: file of each split, relative to the folder or repository.
+        columns: names of the intent and code columns, and of the item's identifier where there is one.
+        max_prompt_tokens: longest prompt of a tuned model, in tokens of its tokenizer, template included.
+        max_code_tokens: longest target, and the most tokens that are decoded.
+        stop_strings: texts that end a candidate.
+    """
+
+    title: str
+    files: dict[Literal["train", "validation", "test"], str] = {
+        "train": "train.jsonl",
+        "validation": "validation.jsonl",
+        "test": "test.jsonl",
+    }
+    columns: dict[Literal["intent", "code", "id"], str] = {"intent": "nl", "code": "cmd"}
+    max_prompt_tokens: int = Field(default=64, gt=0)
+    max_code_tokens: int = Field(default=64, gt=0)
+    stop_strings: list[str] = []
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if absent := {"train", "validation", "test"} - set(self.files):
+            raise ValueError(f"files lacks {sorted(absent)}")
+        if absent := {"intent", "code"} - set(self.columns):
+            raise ValueError(f"columns lacks {sorted(absent)}")
+        return self
+
+
+class Catalogue(Strict):
+    """Models and data sets by their short names."""
+
+    models: dict[str, ModelEntry] = {}
+    datasets: dict[str, DatasetEntry] = {}
+
+    def extended(self, other: "Catalogue") -> "Catalogue":
+        """This catalogue with the entries of another, which win."""
+        return Catalogue(models={**self.models, **other.models}, datasets={**self.datasets, **other.datasets})
+
+
+@cache
+def shipped_catalogue() -> Catalogue:
+    """The catalogue the package brings."""
+    folder = PACKAGE / "catalogue"
+    content: Mapping[str, object] = {kind: read_yaml(folder / f"{kind}.yaml") for kind in ("models", "datasets")}
+    return validate(Catalogue, content, str(folder))

@@ -1,0 +1,208 @@
+"""Studies: models x datasets x techniques, and how to search, train and test them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from raypeft.spec.catalogue import Catalogue
+from raypeft.spec.loading import Strict
+
+Positive = Annotated[int, Field(gt=0)]
+Names = Annotated[list[str], Field(min_length=1)]
+PAPER_SEEDS = [42, 777, 5432, 55555, 97]
+
+
+class Search(Strict):
+    """Hyperparameter search inside each cell.
+
+    Attributes:
+        trials: hyperparameter points a cell; the first is the paper's.
+        sampler: Optuna sampler: `tpe` learns from the cell's earlier trials, `random` does not.
+        seed: seed of the suggestions.
+    """
+
+    trials: Positive = 8
+    sampler: Literal["tpe", "random"] = "tpe"
+    seed: int = Field(default=42, ge=0)
+
+
+class EarlyStopping(Strict):
+    """Asynchronous successive halving inside each cell (Li et al., 2020).
+
+    Attributes:
+        grace: reports before a trial can be stopped.
+        factor: of the trials at a rung, the best 1/factor go on.
+    """
+
+    grace: Positive = 5
+    factor: int = Field(default=3, ge=2)
+
+
+class Training(Strict):
+    """How a trial is trained.
+
+    Attributes:
+        epochs: most epochs of a trial.
+        batch: effective batch size.
+        micro_batch: sequences a forward pass; the rest of the batch is accumulated.
+        optimizer: `adafactor` is the paper's.
+        warmup: share of the steps with a rising learning rate, which then falls linearly to zero.
+        weight_decay: the paper has none.
+        evaluate_every: epochs between reports.
+        precision: `auto` is bf16 where the GPU has it, else fp32. Trainable weights are always fp32.
+        seed: of initialisation, data order and dropout.
+    """
+
+    epochs: float = Field(default=5, gt=0)
+    batch: Positive = 8
+    micro_batch: Positive | None = None
+    optimizer: Literal["adafactor", "adamw_torch"] = "adafactor"
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    evaluate_every: float = Field(default=0.2, gt=0)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = Field(default=42, ge=0)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.micro_batch is not None and self.batch % self.micro_batch:
+            raise ValueError(f"batch ({self.batch}) must be a multiple of micro_batch ({self.micro_batch})")
+        if self.evaluate_every > self.epochs:
+            raise ValueError(f"evaluate_every ({self.evaluate_every}) must not exceed epochs ({self.epochs})")
+        return self
+
+    @property
+    def reports(self) -> int:
+        """Reports of a trial that runs to its end, not counting the one before training."""
+        return round(self.epochs / self.evaluate_every)
+
+
+class Validation(Strict):
+    """How trials are compared.
+
+    Attributes:
+        select_by: `loss` takes a cell's checkpoint of lowest validation loss, `em@10` that of highest EM@10.
+        em_items: validation items that EM@10 is computed on, a seeded subset, or `all`.
+    """
+
+    select_by: Literal["loss", "em@10"] = "loss"
+    em_items: Positive | Literal["all"] = "all"
+
+
+class Test(Strict):
+    """Final decoding: beam search, also used for EM@10 during training.
+
+    Attributes:
+        beams: beam width.
+        candidates: ranked candidates kept an item.
+        decode_batch: items decoded together.
+    """
+
+    __test__ = False
+
+    beams: Positive = 10
+    candidates: Positive = 10
+    decode_batch: Positive = 16
+
+    @model_validator(mode="after")
+    def _enough_beams(self) -> Self:
+        if self.candidates > self.beams:
+            raise ValueError(f"candidates ({self.candidates}) must not exceed beams ({self.beams})")
+        return self
+
+
+class Icl(Strict):
+    """In-context learning: the base model with examples in its prompt.
+
+    Attributes:
+        examples: numbers of examples; each seed draws its own, the same for every test item. Zero runs once.
+        seeds: of the draws.
+    """
+
+    examples: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0, 1, 2, 3]
+    seeds: Annotated[list[int], Field(min_length=1)] = PAPER_SEEDS
+
+
+class Subsets(Strict):
+    """Seeded subsets of the splits, for runs that must fit a small machine; nothing means the whole split."""
+
+    train: Positive | None = None
+    validation: Positive | None = None
+    test: Positive | None = None
+    seed: int = Field(default=42, ge=0)
+
+
+class Resources(Strict):
+    """What a trial gets.
+
+    Attributes:
+        gpus_per_trial: used where there are GPUs.
+        cpus_per_trial: cores of a trial, and its torch threads; a GPU trial reserves no more than there are.
+        concurrent: most trials at a time; nothing means as many as fit.
+    """
+
+    gpus_per_trial: float = Field(default=1, ge=0)
+    cpus_per_trial: Positive = 1
+    concurrent: Positive | None = None
+
+
+class Protocol(Strict):
+    """Where the paper's text and its replication package differ: each key takes `paper` or `package`.
+
+    Attributes:
+        test_prompt: `paper` prompts at test time as in training. `package` starts decoder prompts with one more
+            newline, and for encoder-decoders drops the task prefix and appends `<extra_id_0>`.
+    """
+
+    test_prompt: Literal["paper", "package"] = "paper"
+
+
+class Study(Strict):
+    """One YAML of `studies/`.
+
+    Attributes:
+        question: what the study asks, for the report.
+        models, techniques: names, or groups of names; with groups, a group's models meet its own techniques.
+        datasets: names.
+        catalogue: further models and data sets, by the catalogue's keys.
+    """
+
+    question: str
+    models: Names | dict[str, Names]
+    datasets: Names
+    techniques: Names | dict[str, Names]
+    catalogue: Catalogue = Catalogue()
+    search: Search = Search()
+    early_stopping: EarlyStopping | None = EarlyStopping()
+    training: Training = Training()
+    validation: Validation = Validation()
+    test: Test = Test()
+    icl: Icl | None = None
+    data: Subsets = Subsets()
+    resources: Resources = Resources()
+    protocol: Protocol = Protocol()
+
+    @model_validator(mode="after")
+    def _groups_agree(self) -> Self:
+        if isinstance(self.techniques, dict):
+            groups = set(self.models) if isinstance(self.models, dict) else set()
+            if groups != set(self.techniques):
+                raise ValueError(
+                    f"techniques has the groups {sorted(self.techniques)}, models has {sorted(groups) or 'none'}"
+                )
+        if self.early_stopping and self.early_stopping.grace > self.training.reports:
+            raise ValueError(
+                f"early_stopping.grace ({self.early_stopping.grace}) exceeds the {self.training.reports} reports of a trial"
+            )
+        return self
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """(model, technique) pairs in the order they stand, each once."""
+        groups = self.models if isinstance(self.models, dict) else {"": self.models}
+        pairs = [
+            (model, technique)
+            for group, models in groups.items()
+            for model in models
+            for technique in (self.techniques[group] if isinstance(self.techniques, dict) else self.techniques)
+        ]
+        return list(dict.fromkeys(pairs))

@@ -1,0 +1,1 @@
+"""The search: one Ray Tune run over all cells."""

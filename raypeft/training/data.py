@@ -1,0 +1,74 @@
+"""What a trial trains and validates on, encoded once a worker for each model and data set."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from raypeft.data.encoding import Collator, Encoded, Limits, encode
+from raypeft.data.sources import load_split, subset
+from raypeft.decoding import BeamSettings
+from raypeft.errors import UserError
+from raypeft.modeling.loading import Base
+from raypeft.spec.catalogue import DatasetEntry
+from raypeft.spec.plan import Plan
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """Encoded splits of a data set for one tokenizer.
+
+    Attributes:
+        train, validation: encoded items.
+        collator: makes batches of them.
+        em_prompts, em_references: the items that EM@10 is computed on.
+        beams: how they are decoded.
+        cut: items shortened to the token limits, by split and part.
+    """
+
+    train: list[Encoded]
+    validation: list[Encoded]
+    collator: Collator
+    em_prompts: list[list[int]]
+    em_references: list[str]
+    beams: BeamSettings
+    cut: dict[str, int]
+
+
+def beam_settings(plan: Plan, entry: DatasetEntry) -> BeamSettings:
+    """The study's beam search with the data set's limits."""
+    test = plan.resolved.study.test
+    return BeamSettings(test.beams, test.candidates, entry.max_code_tokens, tuple(entry.stop_strings))
+
+
+def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
+    """Load and encode the training and validation splits of a data set.
+
+    Raises:
+        UserError: the data cannot be read, or has too few items for the study's reports.
+    """
+    study, entry = plan.resolved.study, plan.resolved.datasets[dataset]
+    limits = Limits(entry.max_prompt_tokens, entry.max_code_tokens)
+    architecture = base.entry.architecture
+    splits = {split: load_split(dataset, entry, split, study.data) for split in ("train", "validation")}
+    encoded = {
+        split: [encode(base.tokenizer, item, architecture, limits) for item in items] for split, items in splits.items()
+    }
+    steps = -(-len(encoded["train"]) // study.training.batch) * study.training.epochs
+    if steps < plan.reports:
+        raise UserError(
+            f"its {len(encoded['train'])} training items make {steps:g} steps, too few for {plan.reports} reports",
+            where=f"datasets.{dataset}",
+            hint="Use more items, a smaller training.batch or a larger training.evaluate_every.",
+        )
+    em_items = None if study.validation.em_items == "all" else study.validation.em_items
+    chosen = subset(range(len(splits["validation"])), em_items, f"{study.data.seed}:em")
+    cut = Counter(f"{split}.{part}" for split, items in encoded.items() for item in items for part in item.cut)
+    return TrialData(
+        train=encoded["train"],
+        validation=encoded["validation"],
+        collator=Collator(base.tokenizer.pad_token_id, architecture),
+        em_prompts=[encoded["validation"][index].prompt for index in chosen],
+        em_references=[splits["validation"][index].code for index in chosen],
+        beams=beam_settings(plan, entry),
+        cut=dict(cut),
+    )
+

@@ -1,0 +1,131 @@
+"""What a trial does at each evaluation: measure, seal the checkpoint, report."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from raypeft.modeling.loading import Base
+from raypeft.modeling.memory import peak_mib
+from raypeft.spec.plan import Plan
+from raypeft.training.checkpoint import prune, seal
+from raypeft.training.data import TrialData
+from raypeft.training.validation import em_at_10, validation_loss
+
+Report = dict[str, Any]
+Emit = Callable[[Report], None]
+
+
+class TrialOver(Exception):
+    """The validation loss is not a finite number: nothing more can be learnt."""
+
+
+class Reporter(TrainerCallback):
+    """Evaluates before training and at every milestone, seals the checkpoint, reports.
+
+    A report holds: `report` (0 before training), `epoch`, `step`, `validation_loss` (nats a token), `em@10` (percent)
+    and `em@10_computed` (false where it is carried forward), `best_loss`, `training_seconds` and `evaluation_seconds`
+    so far, `items_per_second` in training, `peak_memory_mib`, `trainable_parameters`, `parameters`, and `end` on the
+    last one.
+    """
+
+    def __init__(
+        self, plan: Plan, base: Base, data: TrialData, folder: Path, emit: Emit, resumed: Report | None
+    ) -> None:
+        self.plan = plan
+        self.study = plan.resolved.study
+        self.base = base
+        self.data = data
+        self.folder = folder
+        self.emit = emit
+        self.resumed = resumed
+        self.last: Report = resumed or {}
+        self.save_model: Callable[[str], None]
+        self.milestones: dict[int, int] = {}
+        self.training_seconds = float(self.last.get("training_seconds", 0.0))
+        self.evaluation_seconds = float(self.last.get("evaluation_seconds", 0.0))
+        self.clock = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Report 0, or the last report of a trial that goes on."""
+        total, reports = state.max_steps, self.plan.reports
+        self.milestones = {round(index * total / reports): index for index in range(1, reports + 1)}
+        if self.resumed:
+            self.emit(self.resumed)
+        else:
+            checkpoint = self.folder / "checkpoint-0"
+            self.save_model(str(checkpoint))
+            self._report(0, checkpoint, kwargs["model"], state)
+        self.clock = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Ask for a checkpoint at each milestone."""
+        if state.global_step in self.milestones:
+            self.training_seconds += time.monotonic() - self.clock
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Report on the checkpoint just written."""
+        checkpoint = self.folder / f"checkpoint-{state.global_step}"
+        self._report(self.milestones[state.global_step], checkpoint, kwargs["model"], state)
+        self.clock = time.monotonic()
+
+    def ended(self, reason: str) -> Report:
+        """The last report again, with the reason why there is no further one."""
+        empty: Report = {"report": 0, "epoch": 0.0, "step": 0, "validation_loss": None, "best_loss": None}
+        return {**empty, **self.last, "end": reason}
+
+    def _report(self, index: int, checkpoint: Path, model: Any, state: TrainerState) -> None:
+        started = time.monotonic()
+        loss = validation_loss(
+            model, self.data.collator, self.data.validation, bf16=self.base.model.dtype == torch.bfloat16
+        )
+        if not math.isfinite(loss):
+            raise TrialOver
+        best_loss = self.last.get("best_loss")
+        improved = best_loss is None or loss < best_loss
+        last = index == self.plan.reports
+        computed = improved or last or index in self.plan.rungs
+        em = self._em(model) if computed else self.last["em@10"]
+        self.evaluation_seconds += time.monotonic() - started
+        trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        self.last = {
+            "report": index,
+            "epoch": round(float(state.epoch or 0.0), 4),
+            "step": state.global_step,
+            "validation_loss": loss,
+            "best_loss": loss if improved else best_loss,
+            "em@10": em,
+            "em@10_computed": computed,
+            "training_seconds": self.training_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+            "items_per_second": state.global_step * self.study.training.batch / self.training_seconds
+            if self.training_seconds
+            else None,
+            "peak_memory_mib": max(peak_mib(), self.last.get("peak_memory_mib", 0.0)),
+            "trainable_parameters": trainable,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        }
+        if last:
+            self.last["end"] = "finished"
+        seal(checkpoint, self.last)
+        prune(self.folder, self.study.validation.select_by)
+        self.emit(self.last)
+
+    def _em(self, model: Any) -> float:
+        return em_at_10(
+            model,
+            self.base.tokenizer,
+            self.data.em_prompts,
+            self.data.em_references,
+            self.data.beams,
+            self.study.test.decode_batch,
+        )

@@ -1,0 +1,123 @@
+"""Training of one trial, from its hyperparameters to its last report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainingArguments
+
+from raypeft.modeling.adapters import adapted
+from raypeft.modeling.loading import Base
+from raypeft.modeling.memory import is_out_of_memory, reset_peak
+from raypeft.spec.plan import Plan
+from raypeft.spec.study import Training
+from raypeft.spec.technique import Technique, Value
+from raypeft.training.checkpoint import last
+from raypeft.training.data import TrialData
+from raypeft.training.order import LengthGroupedOrder
+from raypeft.training.reporter import Emit, Reporter, TrialOver
+
+
+def train(
+    plan: Plan,
+    base: Base,
+    data: TrialData,
+    technique: Technique,
+    hyperparameters: Mapping[str, Value],
+    folder: Path,
+    emit: Emit,
+) -> None:
+    """Train one hyperparameter point and report at every evaluation (paper, section 4.4).
+
+    Goes on from the newest sealed checkpoint in `folder`, whose report it gives once more. Every report comes after
+    its checkpoint is sealed. The last one carries `end`: `finished`, `nan` or `oom`; nothing is reported after it.
+
+    Args:
+        plan: the study's plan.
+        base: base model, left as it was.
+        data: encoded items.
+        technique: how the base is adapted.
+        hyperparameters: the point, `learning_rate` among them.
+        folder: where the trial's checkpoints lie.
+        emit: takes each report; may raise SystemExit to stop the trial.
+    """
+    training = plan.resolved.study.training
+    newest = last(folder)
+    if newest and newest[1].get("end"):
+        emit(newest[1])
+        return
+    resume = newest if newest and newest[1]["report"] > 0 else None
+    saved = resume[0] if resume else None
+    reset_peak()
+    reporter = Reporter(plan, base, data, folder, emit, resume[1] if resume else None)
+    try:
+        with adapted(base, technique, hyperparameters, seed=training.seed, saved=saved) as model:
+            trainer = TrialTrainer(
+                model=model,
+                args=arguments(training, float(hyperparameters["learning_rate"]), folder, base, len(data.train)),
+                train_dataset=[data.collator.features(item) for item in data.train],
+                data_collator=data.collator,
+                callbacks=[reporter],
+            )
+            trainer.order = LengthGroupedOrder(
+                [len(item.prompt) + len(item.target) for item in data.train], training.batch, training.seed
+            )
+            reporter.save_model = trainer.save_model
+            trainer.train(resume_from_checkpoint=str(saved) if saved else None)
+    except TrialOver:
+        emit(reporter.ended("nan"))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        emit(reporter.ended("oom"))
+
+
+class TrialTrainer(Trainer):
+    """`transformers.Trainer` with an order of items that a resumed trial repeats.
+
+    The weights of a resumed trial are in place before training starts, since Trainer's own loading does not know
+    prompt learning.
+    """
+
+    order: LengthGroupedOrder
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
+        return self.order
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        return None
+
+
+def arguments(
+    training: Training, learning_rate: float, folder: Path, base: Base, items: int
+) -> TrainingArguments:
+    """Trainer's arguments for one trial: Adafactor, linear decay after warm-up, no logging, no saving of its own."""
+    micro_batch = training.micro_batch or training.batch
+    on_gpu = base.device.type == "cuda"
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps(training, items),
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=training.batch // micro_batch,
+        learning_rate=learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=training.warmup,
+        weight_decay=training.weight_decay,
+        optim=training.optimizer,
+        bf16=base.model.dtype == torch.bfloat16,
+        seed=training.seed,
+        use_cpu=not on_gpu,
+        dataloader_pin_memory=on_gpu,
+        remove_unused_columns=False,
+        eval_strategy="no",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def steps(training: Training, items: int) -> int:
+    """Optimiser steps of a trial that is not stopped; the last batch of an epoch may be smaller."""
+    return round(training.epochs * -(-items // training.batch))

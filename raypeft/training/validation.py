@@ -1,0 +1,54 @@
+"""Validation of a model in training: loss on the code, and EM@10 by beam search."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+
+from raypeft.data.encoding import IGNORED, Collator, Encoded
+from raypeft.decoding import BeamSettings, decode
+from raypeft.metrics.exact_match import match_rank
+
+LOSS_BATCH = 32
+
+
+@torch.no_grad()
+def validation_loss(model: Any, collator: Collator, items: Sequence[Encoded], *, bf16: bool) -> float:
+    """Mean negative log-likelihood in nats a target token, over all items together.
+
+    It does not depend on how the items are batched, so that trials with different micro-batches compare.
+    """
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    precision = torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
+    ordered = sorted(items, key=lambda item: len(item.prompt) + len(item.target))
+    total, count = 0.0, 0
+    for start in range(0, len(ordered), LOSS_BATCH):
+        batch = collator([collator.features(item) for item in ordered[start : start + LOSS_BATCH]])
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        # The loss of the first target token counts too: for a decoder it is predicted by the prompt's last token.
+        tokens = int((batch["labels"] != IGNORED).sum())
+        with precision:
+            total += float(model(**batch).loss) * tokens
+        count += tokens
+    model.train(training)
+    return total / count
+
+
+def em_at_10(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    references: Sequence[str],
+    settings: BeamSettings,
+    batch_size: int,
+) -> float:
+    """Share of items, in percent, whose reference is among the first ten candidates (paper, section 4.5)."""
+    found = decode(model, tokenizer, prompts, settings, batch_size=batch_size)
+    hits = sum(
+        (rank := match_rank(reference, [candidate.text for candidate in candidates])) is not None and rank <= 10
+        for reference, candidates in zip(references, found, strict=True)
+    )
+    return 100 * hits / len(references)
