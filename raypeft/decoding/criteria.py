@@ -56,7 +56,7 @@ def _transitions(tokenizer: PreTrainedTokenizerBase, size: int, stop_string: str
     """Table [characters matched before, token id] -> characters matched after; a last column for ids without text."""
     # A token's text can depend on being the first one (a leading space is dropped), so each follows an anchor.
     anchor = tokenizer.encode("a", add_special_tokens=False)
-    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
     skip = len(tokenizer.decode(anchor, **options))
     texts = [text[skip:] for text in tokenizer.batch_decode([[*anchor, i] for i in range(size)], **options)] + [""]
     complete = len(stop_string)
