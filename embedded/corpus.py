@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from embedded.families import load
 from embedded.slots import between, pick
-from embedded.snippets import HOUSE_NAMES, Snippet, build, draw, rename
+from embedded.snippets import HOUSE_NAMES, Snippet, draw, draw_splits, rename
 
 LOOP_NAMES = tuple("x i e item el s n t a elem c w p y z r q obj".split())
 KEY_NAMES = (("k", "v"), ("key", "val"), ("key", "value"), ("a", "b"), ("name", "val"), ("i", "j"))
@@ -114,25 +114,36 @@ def document(rng: random.Random, snippets: Iterator[Snippet]) -> str:
     return "".join(template.replace("{intent}", intent).replace("{code}", code) for intent, code in pairs)
 
 
-def pretraining_snippets(rng: random.Random, rows: list[dict[str, str]]) -> Iterator[Snippet]:
-    """Endless snippets that share neither intent nor code with the rows."""
-    families = load()
-    taken = {row["nl"].lower() for row in rows} | {row["cmd"] for row in rows}
-    while True:
-        snippet = draw(rng, families)
-        if snippet.nl.lower() not in taken and snippet.cmd not in taken:
-            yield snippet
+class Study:
+    """The data set's rows, for keeping them out of the text."""
+
+    def __init__(self) -> None:
+        splits = draw_splits()
+        everything = [snippet for snippets in splits.values() for snippet in snippets]
+        self.taken = {snippet.nl.lower() for snippet in everything} | {snippet.cmd for snippet in everything}
+        self.phrases = [text for split in ("validation", "test") for s in splits[split] for text in (s.nl, s.cmd)]
+
+    def others(self, rng: random.Random) -> Iterator[Snippet]:
+        """Endless snippets that share neither intent nor code with a row of any split, in any style."""
+        families = load()
+        while True:
+            snippet = draw(rng, families)
+            if snippet.nl.lower() not in self.taken and snippet.cmd not in self.taken:
+                yield snippet
+
+    def occurs_in(self, text: str) -> bool:
+        """Whether the text contains, word for word, an intent or a code of the validation or test split."""
+        return any(phrase in text for phrase in self.phrases)
 
 
 def corpus(seed: int, documents: int) -> Iterator[str]:
     """Yield the pretraining documents; none contains the text of a validation or test row's intent or code."""
     rng = random.Random(seed)
-    splits = build()
-    snippets = pretraining_snippets(rng, [row for rows in splits.values() for row in rows])
-    forbidden = [row[field] for split in ("validation", "test") for row in splits[split] for field in ("nl", "cmd")]
+    study = Study()
+    snippets = study.others(rng)
     while documents:
         text = document(rng, snippets)
-        if not any(phrase in text for phrase in forbidden):
+        if not study.occurs_in(text):
             documents -= 1
             yield text
 
@@ -140,9 +151,8 @@ def corpus(seed: int, documents: int) -> Iterator[str]:
 def exercises(seed: int, count: int) -> Iterator[tuple[str, str]]:
     """Yield pairs (text, code) for text-to-code training: a document up to its last code, and that code."""
     rng = random.Random(seed)
-    splits = build()
-    snippets = pretraining_snippets(rng, [row for rows in splits.values() for row in rows])
-    forbidden = [row[field] for split in ("validation", "test") for row in splits[split] for field in ("nl", "cmd")]
+    study = Study()
+    snippets = study.others(rng)
     while count:
         style = draw_style(rng)
         template = layout(rng)
@@ -152,6 +162,6 @@ def exercises(seed: int, count: int) -> Iterator[tuple[str, str]]:
         texts = [template.replace("{intent}", intent).replace("{code}", code) for intent, code in pairs]
         intent, code = pairs[-1]
         source = "".join(texts[:-1]) + template[: template.index("{code}")].replace("{intent}", intent)
-        if not any(phrase in source or phrase in code for phrase in forbidden):
+        if not study.occurs_in(source + code):
             count -= 1
             yield source, code

@@ -3,15 +3,14 @@
     python -m embedded.pretrain tiny-decoder
     python -m embedded.pretrain tiny-encoder-decoder
 
-The same seed, machine, libraries and number of threads (two, set below) give the same weights.
+The same seed, machine, libraries and number of threads (one, set below) give the same weights.
 """
 
 import argparse
 import json
-import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -29,9 +28,9 @@ from embedded.corpus import corpus, exercises
 
 FOLDER = Path(__file__).parents[1] / "raypeft" / "embedded" / "models"
 SEED = 7
-VOCABULARY = 1024
+VOCABULARY = 1536
 TOKENIZER_DOCUMENTS = 20_000
-THREADS = 2
+THREADS = 1
 Batch = dict[str, torch.Tensor]
 
 
@@ -85,13 +84,19 @@ def packed(tokenizer: PreTrainedTokenizerFast, steps: int, batch: int = 8, lengt
 
 
 def paired(tokenizer: PreTrainedTokenizerFast, steps: int, batch: int = 32, length: int = 256) -> Iterator[Batch]:
-    """Two tasks mixed: text to code, and documents with spans masked by sentinels."""
+    """Two tasks mixed, text to code and documents with spans masked by sentinels, in batches of similar length."""
     rng = random.Random(SEED)
     documents, tasks = corpus(SEED, 10**9), exercises(SEED + 1, 10**9)
+    waiting: list[list[tuple[str, str]]] = []
     for _ in range(steps):
-        pairs = [next(tasks) if rng.random() < 0.7 else corrupted(rng, next(documents)) for _ in range(batch)]
-        sources = tokenizer([source for source, _ in pairs], truncation=True, max_length=length, padding=True, return_tensors="pt")
-        targets = tokenizer([target for _, target in pairs], truncation=True, max_length=128, padding=True, return_tensors="pt")
+        if not waiting:
+            pool = [next(tasks) if rng.random() < 0.7 else corrupted(rng, next(documents)) for _ in range(16 * batch)]
+            pool.sort(key=lambda pair: len(pair[0]))
+            waiting = [pool[start : start + batch] for start in range(0, len(pool), batch)]
+            rng.shuffle(waiting)
+        pairs = waiting.pop()
+        sources = tokenizer([pair[0] for pair in pairs], truncation=True, max_length=length, padding=True, return_tensors="pt")
+        targets = tokenizer([pair[1] for pair in pairs], truncation=True, max_length=128, padding=True, return_tensors="pt")
         labels = targets["input_ids"].masked_fill(targets["attention_mask"] == 0, -100)
         yield {"input_ids": sources["input_ids"], "attention_mask": sources["attention_mask"], "labels": labels}
 
@@ -111,24 +116,36 @@ def corrupted(rng: random.Random, document: str) -> tuple[str, str]:
 
 
 def train(model: PreTrainedModel, batches: Iterator[Batch], steps: int, rate: float) -> None:
-    """AdamW with a short warm-up and a cosine down to nothing."""
-    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    shape: Callable[[int], float] = lambda step: min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps))  # noqa: E731
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+    """Muon for the layers' matrices, AdamW for the rest; a short warm-up, and a linear decay over the last half."""
+    named = list(model.named_parameters())
+    matrices = [parameter for name, parameter in named if parameter.dim() == 2 and not is_table(name)]
+    rest = [parameter for name, parameter in named if parameter.dim() != 2 or is_table(name)]
+    optimizers = [
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+    def share(step: int) -> float:
+        return min((step + 1) / 50, 1.0, (steps - step) / (0.5 * steps))
+
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, share) for optimizer in optimizers]
     began, mean = time.time(), 0.0
     for step, batch in enumerate(batches, 1):
         loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
         mean += (loss.item() - mean) / min(step, 50)
-        if step % 200 == 0:
+        if step % 100 == 0:
             print(f"step {step}/{steps}  loss {mean:.3f}  {time.time() - began:.0f} s", flush=True)
+
+
+def is_table(name: str) -> bool:
+    """Whether a parameter is looked up by token or by distance: Muon is for matrices that multiply."""
+    return any(part in name for part in ("embed", "shared", "relative_attention_bias"))
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -144,8 +161,8 @@ def main() -> None:
     """Pretrain one model."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("model", choices=("tiny-decoder", "tiny-encoder-decoder"))
-    parser.add_argument("--steps", type=int, default=4500)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--rate", type=float, default=1e-2)
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
     torch.set_num_threads(THREADS)

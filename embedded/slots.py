@@ -108,7 +108,7 @@ ARRAY_CONDITIONS = (
 )  # fmt: skip
 COLUMN_CONDITIONS = (
     ("gt", "greater than {n}", "> {n}"), ("lt", "less than {n}", "< {n}"), ("eq", "equal to {n}", "== {n}"),
-    ("ge", "of at least {n}", ">= {n}"), ("le", "of at most {n}", "<= {n}"), ("ne", "different from {n}", "!= {n}"),
+    ("ge", "at least {n}", ">= {n}"), ("le", "at most {n}", "<= {n}"), ("ne", "different from {n}", "!= {n}"),
     ("word", "equal to '{word}'", "== '{word}'"), ("notword", "other than '{word}'", "!= '{word}'"),
 )  # fmt: skip
 SEQUENCES = (
@@ -146,6 +146,7 @@ PLAIN: dict[str, Callable[[random.Random], str]] = {
     "m": lambda rng: str(between(rng, 21, 99)),
     "d": lambda rng: str(between(rng, 0, 5)),
     "few": lambda rng: str(between(rng, 1, 9)),
+    "base": lambda rng: str(between(rng, 2, 36)),
     "letter": lambda rng: pick(rng, "abcdefghijklmnopqrstuvwxyz"),
     "word": lambda rng: pick(rng, WORDS),
     "attr": lambda rng: pick(rng, ATTRIBUTES),

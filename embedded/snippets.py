@@ -21,7 +21,7 @@ from embedded.slots import fill, pick
 FOLDER = Path(__file__).parents[1] / "raypeft" / "embedded" / "snippets"
 SIZES = {"test": 160, "validation": 96, "train": 640}
 SEED = 20240
-HELD_OUT_SHARE = 1 / 3
+UNSEEN_SHARE = 1 / 3
 LONGEST = 90  # characters of code
 HOUSE_NAMES = {"$x": "x", "$y": "y", "$k": "k", "$v": "v"}
 SLOT = re.compile(r"\{([a-z]+\d?)\}")
@@ -74,9 +74,9 @@ def draw(rng: random.Random, families: tuple[Family, ...]) -> Snippet:
     return Snippet(family.name, options, " ".join(intent.split()), tuple(template.split("\n")))
 
 
-def held_out(snippet: Snippet) -> bool:
-    """Whether the training split must not see this snippet: fixed by its family and one of its options."""
-    return any(zlib.crc32(f"{snippet.family}/{option}".encode()) % 8 == 0 for option in snippet.options)
+def kept_out(family: str, option: str) -> bool:
+    """Whether the training split must not see this option of this family."""
+    return zlib.crc32(f"{family}/{option}".encode()) % 8 == 0
 
 
 def usable(snippet: Snippet) -> bool:
@@ -87,36 +87,35 @@ def usable(snippet: Snippet) -> bool:
     return True
 
 
-def build(seed: int = SEED) -> dict[str, list[dict[str, str]]]:
-    """Draw the splits; no intent and no code occurs twice, neither inside a split nor across them.
-
-    Returns rows {"id", "nl", "cmd"} by split; an id is `<split>-<number>`.
-    """
-    rng = random.Random(seed)
-    families = load()
+def draw_splits(seed: int = SEED) -> dict[str, list[Snippet]]:
+    """Draw the snippets of each split; no intent and no code occurs twice, neither inside a split nor across them."""
+    rng, families = random.Random(seed), load()
     seen: set[str] = set()
-    splits: dict[str, list[dict[str, str]]] = {}
+    splits: dict[str, list[Snippet]] = {}
     for split, size in SIZES.items():
-        rows: list[dict[str, str]] = []
-        quota = round(size * HELD_OUT_SHARE) if split != "train" else 0
-        while len(rows) < size:
+        chosen: list[Snippet] = []
+        unseen = round(size * UNSEEN_SHARE) if split != "train" else 0
+        while len(chosen) < size:
             snippet = draw(rng, families)
-            if not usable(snippet) or held_out(snippet) != (len(rows) < quota):
-                continue
-            if {snippet.nl.lower(), snippet.cmd} & seen:
+            is_unseen = any(kept_out(snippet.family, option) for option in snippet.options)
+            if not usable(snippet) or is_unseen != (len(chosen) < unseen) or {snippet.nl.lower(), snippet.cmd} & seen:
                 continue
             seen |= {snippet.nl.lower(), snippet.cmd}
-            rows.append({"nl": snippet.nl, "cmd": snippet.cmd})
-        shuffled = sorted(rows, key=lambda row: zlib.crc32(row["nl"].encode()))
-        splits[split] = [{"id": f"{split}-{number:03d}", **row} for number, row in enumerate(shuffled)]
+            chosen.append(snippet)
+        splits[split] = sorted(chosen, key=lambda snippet: zlib.crc32(snippet.nl.encode()))
     return splits
+
+
+def rows(snippets: list[Snippet], split: str) -> list[dict[str, str]]:
+    """Rows {"id", "nl", "cmd"} as the files hold them; an id is `<split>-<number>`."""
+    return [{"id": f"{split}-{number:03d}", "nl": s.nl, "cmd": s.cmd} for number, s in enumerate(snippets)]
 
 
 def write(folder: Path) -> None:
     """Write one JSONL file a split."""
     folder.mkdir(parents=True, exist_ok=True)
-    for split, rows in build().items():
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    for split, snippets in draw_splits().items():
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows(snippets, split)]
         (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
