@@ -62,8 +62,13 @@ def adapted(
         return
     model = None
     try:
+        config = adapter_config(base, technique, hyperparameters)
         if saved is None:
-            model = peft.get_peft_model(base.model, adapter_config(base, technique, hyperparameters))
+            model = peft.get_peft_model(base.model, config)
+        elif config.is_prompt_learning:
+            # peft loads a saved prompt for inference only
+            model = peft.get_peft_model(base.model, config)
+            peft.set_peft_model_state_dict(model, peft.load_peft_weights(str(saved), device=str(base.device)))
         else:
             model = peft.PeftModel.from_pretrained(base.model, str(saved), is_trainable=True)
         for parameter in model.parameters():

@@ -80,8 +80,7 @@ class Reporter(TrainerCallback):
 
     def ended(self, reason: str) -> Report:
         """The last report again, with the reason why there is no further one."""
-        empty: Report = {"report": 0, "epoch": 0.0, "step": 0, "validation_loss": None, "best_loss": None}
-        return {**empty, **self.last, "end": reason}
+        return {"report": -1, "validation_loss": None, **self.last, "end": reason}
 
     def _report(self, index: int, checkpoint: Path, model: Any, state: TrainerState) -> None:
         started = time.monotonic()

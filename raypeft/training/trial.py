@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import Base
@@ -63,6 +63,7 @@ def train(
             trainer.order = LengthGroupedOrder(
                 [len(item.prompt) + len(item.target) for item in data.train], training.batch, training.seed
             )
+            trainer.remove_callback(PrinterCallback)
             reporter.save_model = trainer.save_model
             trainer.train(resume_from_checkpoint=str(saved) if saved else None)
     except TrialOver:

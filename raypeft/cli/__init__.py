@@ -1,0 +1,36 @@
+"""The command line: one file a verb."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from raypeft.cli.list import list_
+from raypeft.cli.report import report
+from raypeft.cli.status import status
+from raypeft.cli.study import study
+from raypeft.cli.trials import trials
+from raypeft.errors import UserError
+
+app = typer.Typer(
+    name="raypeft",
+    help="Studies of parameter-efficient fine-tuning for code models: early-stopped search, test, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("study")(study)
+app.command("status")(status)
+app.command("trials")(trials)
+app.command("report")(report)
+app.command("list")(list_)
+
+
+def main() -> None:
+    """Entry point; a user's mistake ends with one message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True).print(f"raypeft: {error}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,92 @@
+"""raypeft status: how far a run has come."""
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from raypeft.cli.arguments import RunArgument, find_run
+from raypeft.progress import duration
+from raypeft.report.cells import CellRow
+from raypeft.report.formatting import ABSENT, counts, loss, one_line, percent
+from raypeft.report.numbers import Numbers, gather
+from raypeft.report.standing import Standing, standing
+
+
+def status(
+    run: RunArgument, as_json: Annotated[bool, typer.Option("--json", help="print JSON instead")] = False
+) -> None:
+    """Show the progress of cells, trials and jobs, also while the run goes on."""
+    numbers = gather(find_run(run))
+    now = standing(numbers)
+    if as_json:
+        typer.echo(json.dumps(_content(numbers, now), indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    console.print(_table(numbers))
+    for line in _lines(numbers, now):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _content(numbers: Numbers, now: Standing) -> dict[str, Any]:
+    return {
+        "study": numbers.run.plan.resolved.name,
+        "folder": str(numbers.run.folder),
+        "cells": {"planned": len(numbers.cells), **now.cells},
+        "trials": {"planned": numbers.run.plan.trials, **now.trials},
+        "icl": {"planned": len(numbers.run.plan.icl_jobs), "done": now.icl_done, "failed": now.icl_failed},
+        "last_record": numbers.last_record,
+        "sweep_seconds_left": now.seconds_left,
+        "estimate": now.estimate,
+        "by_cell": [_cell(numbers, row) for row in numbers.cells],
+    }
+
+
+def _cell(numbers: Numbers, row: CellRow) -> dict[str, Any]:
+    losses = [trial.best_loss for trial in numbers.trials_of(row.cell) if trial.best_loss is not None]
+    return {
+        "cell": row.cell.id,
+        "state": row.state,
+        "note": row.note,
+        "trials": dict(row.trials),
+        "best_loss": min(losses, default=None),
+        numbers.metric: row.metrics.get(numbers.metric),
+    }
+
+
+def _table(numbers: Numbers) -> Table:
+    table = Table("cell", "state", "trials", box=None, pad_edge=False)
+    for name in ("best loss", f"test EM@{numbers.k}"):
+        table.add_column(name, justify="right")
+    table.add_column("note")
+    for row in numbers.cells:
+        cell = _cell(numbers, row)
+        value, best = cell[numbers.metric], cell["best_loss"]
+        table.add_row(
+            Text(row.cell.id, overflow="fold"),
+            row.state,
+            counts(row.trials) or ABSENT,
+            ABSENT if best is None else loss(best),
+            ABSENT if value is None else percent(value),
+            Text(one_line(row.note or "")),
+        )
+    return table
+
+
+def _lines(numbers: Numbers, now: Standing) -> list[str]:
+    plan = numbers.run.plan
+    failed = f", {now.icl_failed} failed" if now.icl_failed else ""
+    lines = [
+        "",
+        f"Cells   {now.cells.get('tested', 0)} of {len(numbers.cells)} tested ({counts(now.cells)})",
+        f"Trials  {now.trials_ended} of {plan.trials} ended ({counts(now.trials) or 'none has begun'})",
+        f"ICL     {now.icl_done} of {len(plan.icl_jobs)} runs done{failed}",
+        f"Left    {now.estimate}" if now.seconds_left is None else f"Left    about {duration(now.seconds_left)} of the sweep; {now.estimate}",
+    ]
+    if numbers.last_record is not None:
+        lines.append(f"News    the sweep's last record is {duration(max(0.0, time.time() - numbers.last_record))} old")
+    return lines

@@ -1,0 +1,96 @@
+"""Runs jobs on Ray actors, each of which stays with its base model while there is work for it."""
+
+import time
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from raypeft.evaluation.jobs import Job
+from raypeft.files import write_json
+from raypeft.progress import Progress
+from raypeft.run import Run
+from raypeft.spec.plan import Plan
+from raypeft.sweep.sweep import trial_resources
+
+
+class Evaluator:
+    """The actor: runs one job at a time, its base model warm in between."""
+
+    def __init__(self, folder: str, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self.run = Run(Path(folder))
+
+    def evaluate(self, job: Job) -> str:
+        """Run a job and summarise it in a few words; a fault of the job is written beside its result."""
+        from raypeft.evaluation.decoding_job import run_job
+
+        error_file = job.error_file(self.run)
+        try:
+            metrics = run_job(self.run, job)["metrics"]
+        except Exception as error:
+            write_json(error_file, {"error": traceback.format_exc(), "time": time.time()})
+            return f"failed: {type(error).__name__}: {error}"
+        error_file.unlink(missing_ok=True)
+        return f"EM@1 {metrics['em@1']:.1f}, EM@10 {metrics.get('em@10', float('nan')):.1f}"
+
+
+def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
+    """Run the jobs that have no result file yet, as many at a time as there are GPUs or groups of cores.
+
+    Returns:
+        The jobs that failed; each has an error file, and is tried again next time.
+    """
+    jobs = list(jobs)
+    waiting = [job for job in jobs if not job.result_file(run).exists()]
+    progress.jobs_begin(len(jobs), len(jobs) - len(waiting))
+    resources = trial_resources(run.plan.resolved.study.resources, ray.cluster_resources())
+    actor_type = ray.remote(num_cpus=resources["cpu"], num_gpus=resources.get("gpu", 0), max_restarts=0)(Evaluator)
+    actors: list[Any] = []
+    busy: dict[Any, tuple[Any, Job]] = {}
+    loaded: dict[Any, str] = {}
+    for _ in range(min(slots(run.plan), len(waiting))):
+        actors.append(actor_type.remote(str(run.folder.resolve()), int(resources["cpu"])))
+    idle = list(actors)
+    while waiting or busy:
+        while waiting and idle:
+            actor = idle.pop()
+            job = _next(waiting, loaded.get(actor), set(loaded.values()))
+            waiting.remove(job)
+            loaded[actor] = job.model
+            busy[actor.evaluate.options(name=job.id).remote(job)] = (actor, job)
+        done, _ = ray.wait(list(busy), num_returns=1)
+        actor, job = busy.pop(done[0])
+        try:
+            progress.job_ended(job.id, ray.get(done[0]))
+            idle.append(actor)
+        except ray.exceptions.RayActorError as error:
+            write_json(job.error_file(run), {"error": f"its worker died: {error}", "time": time.time()})
+            progress.job_ended(job.id, "failed: its worker died")
+            loaded.pop(actor, None)
+            idle.append(actor_type.remote(str(run.folder.resolve()), int(resources["cpu"])))
+    for actor in actors:
+        ray.kill(actor)
+    return [job for job in jobs if not job.result_file(run).exists()]
+
+
+def slots(plan: Plan) -> int:
+    """How many trials or jobs the cluster runs at a time."""
+    cluster = ray.cluster_resources()
+    resources = trial_resources(plan.resolved.study.resources, cluster)
+    fit = int(cluster["CPU"] // resources["cpu"])
+    if "gpu" in resources:
+        fit = min(fit, int(cluster["GPU"] // resources["gpu"]))
+    return max(1, min(fit, plan.resolved.study.resources.concurrent or fit))
+
+
+def _next(waiting: list[Job], model: str | None, taken: set[str]) -> Job:
+    """A job of the model the actor has loaded, else of a model that no other actor has, else any."""
+    for job in waiting:
+        if job.model == model:
+            return job
+    return next((job for job in waiting if job.model not in taken), waiting[0])

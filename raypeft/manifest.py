@@ -1,0 +1,112 @@
+"""The manifest of a run: what it ran with, and on what."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+from raypeft import __version__
+from raypeft.data.sources import SPLITS, content_hash, load_split
+from raypeft.errors import UserError
+from raypeft.files import write_json
+from raypeft.run import Run
+from raypeft.spec.plan import Plan
+
+PACKAGES = ("torch", "ray", "optuna", "transformers", "peft", "accelerate", "tokenizers", "codebleu", "numpy")
+
+
+def write_manifest(run: Run) -> None:
+    """Check that data and models are there, and write the manifest once; later executions must find the same data.
+
+    Raises:
+        UserError: data or a model is missing, or the data differ from those the run began with.
+    """
+    plan = run.plan
+    datasets = data_hashes(plan)
+    models = {name: model_source(plan, name) for name in plan.resolved.models}
+    known = run.manifest()
+    if known:
+        if changed := [name for name in datasets if datasets[name] != known["datasets"].get(name)]:
+            raise UserError(
+                f"the data of {', '.join(changed)} differ from those this run began with",
+                where=str(run.folder),
+                hint="Restore the data, or start anew with --fresh or another --out.",
+            )
+        return
+    study = plan.resolved.study
+    write_json(
+        run.manifest_file,
+        {
+            "raypeft": __version__,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+            "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "cpu": _cpu(),
+            "cores": psutil.cpu_count(logical=True),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "gpus": _gpus(),
+            "datasets": datasets,
+            "models": models,
+            "seeds": {
+                "search": study.search.seed,
+                "training": study.training.seed,
+                "data": study.data.seed,
+                "icl": study.icl.seeds if study.icl else [],
+            },
+        },
+    )
+
+
+def data_hashes(plan: Plan) -> dict[str, Any]:
+    """Items and content hash of every split as the study uses it."""
+    hashes: dict[str, Any] = {}
+    for name, entry in plan.resolved.datasets.items():
+        splits = {split: load_split(name, entry, split, plan.resolved.study.data) for split in SPLITS}
+        hashes[name] = {
+            split: {"items": len(items), "sha256": content_hash(items)} for split, items in splits.items()
+        }
+    return hashes
+
+
+def model_source(plan: Plan, name: str) -> dict[str, Any]:
+    """Where a model is loaded from.
+
+    Raises:
+        UserError: the folder is missing or holds no model.
+    """
+    entry = plan.resolved.models[name]
+    where = f"models.{name}.folder"
+    folder = entry.path(where)
+    if folder is None:
+        return {"hub": entry.hub, "revision": entry.revision}
+    if not (folder / "config.json").exists():
+        raise UserError(f"{folder} holds no model: there is no config.json", where=where)
+    return {"folder": entry.folder}
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            return next(line.split(":", 1)[1].strip() for line in stream if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _gpus() -> list[str]:
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in listing.stdout.splitlines() if line.strip()] if listing.returncode == 0 else []

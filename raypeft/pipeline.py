@@ -1,0 +1,89 @@
+"""The whole of a study: plan, sweep, select, evaluate, report."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from raypeft.files import write_text
+from raypeft.manifest import write_manifest
+from raypeft.progress import Progress
+from raypeft.report import write
+from raypeft.run import Run
+from raypeft.selection import select
+from raypeft.spec.plan import Plan
+from raypeft.spec.resolve import ResolvedStudy
+
+STAGES = ("sweep", "test", "icl", "report")
+
+
+def study(
+    resolved: ResolvedStudy,
+    folder: Path,
+    console: Console,
+    *,
+    stages: tuple[str, ...] = STAGES,
+    ray_address: str | None = None,
+) -> list[str]:
+    """Run a study in a folder, or go on with it; what is done is not done again.
+
+    Args:
+        resolved: the study.
+        folder: the run folder.
+        console: where progress is shown.
+        stages: which of `sweep`, `test`, `icl`, `report` to run.
+        ray_address: a running cluster to join instead of starting Ray on this machine.
+
+    Returns:
+        What failed: cells without a usable trial, and jobs, each with where its reason is written.
+
+    Raises:
+        UserError: data or models are missing; nothing has been started then.
+        KeyboardInterrupt: interrupted; the same call goes on.
+    """
+    plan, run = Plan(resolved), Run(folder)
+    if not run.study_file.exists():
+        write_text(run.study_file, resolved.dump())
+    write_manifest(run)
+    with Progress(plan, console) as progress:
+        if pending(run, stages):
+            from raypeft.cluster import cluster
+
+            with cluster(ray_address, progress):
+                if "sweep" in stages:
+                    from raypeft.sweep.sweep import sweep
+
+                    sweep(run, progress)
+                select(run)
+                from raypeft.evaluation.jobs import jobs_of
+                from raypeft.evaluation.pool import evaluate
+
+                evaluate(run, [job for job in jobs_of(plan, run) if job.kind in stages], progress)
+        if "report" in stages:
+            progress.say(f"Report: {write(run)}")
+    return failures(run)
+
+
+def pending(run: Run, stages: tuple[str, ...]) -> bool:
+    """Whether anything is left that needs Ray."""
+    plan = run.plan
+    ended = {row["trial"] for row in run.trials()}
+    trials = [cell.trial_name(number) for cell in plan.cells for number in range(plan.resolved.study.search.trials)]
+    if "sweep" in stages and not ended.issuperset(trials):
+        return True
+    selections = {cell: run.selection(cell) for cell in plan.cells}
+    if "sweep" in stages and None in selections.values():
+        return True
+    untested = any(
+        selection and selection["trial"] and run.test(cell) is None for cell, selection in selections.items()
+    )
+    return ("test" in stages and untested) or ("icl" in stages and any(run.icl(job) is None for job in plan.icl_jobs))
+
+
+def failures(run: Run) -> list[str]:
+    """Cells that could not be selected and jobs that failed, with the reason's place."""
+    failed = [
+        f"{cell.id}: {selection['reason']}"
+        for cell in run.plan.cells
+        if (selection := run.selection(cell)) and selection["trial"] is None
+    ]
+    return failed + [f"see {path}" for path in sorted(run.folder.glob("[ci]*/**/*.error.json"))]

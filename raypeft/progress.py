@@ -1,0 +1,168 @@
+"""What a run shows while it goes on: a live table in a terminal, plain lines elsewhere."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from raypeft.spec.plan import Cell, Plan
+
+LINE_EVERY = 20.0
+STATES = ("finished", "stopped", "nan", "oom", "error")
+
+
+class Progress:
+    """Live progress of sweep and jobs; a context manager around both.
+
+    Args:
+        plan: what is to be done.
+        console: where to show it; plain lines where it is not a terminal.
+    """
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self.plan = plan
+        self.console = console
+        self.ended: dict[str, Counter[str]] = {cell.id: Counter() for cell in plan.cells}
+        self.running: dict[str, Mapping[str, Any]] = {}
+        self.best: dict[str, Mapping[str, Any]] = {}
+        self.clock = Clock(plan.trials)
+        self.jobs = Clock(0)
+        self.job_text = ""
+        self._live = Live(console=console, refresh_per_second=2, transient=False, get_renderable=self._table)
+        self._last_line = 0.0
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live.is_started:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def sweep_begins(self, ended: Iterable[Mapping[str, Any]]) -> None:
+        """Trials that an earlier execution of the run has ended."""
+        for row in ended:
+            self._count(row)
+        done = sum(sum(counter.values()) for counter in self.ended.values())
+        self.clock = Clock(self.plan.trials, done)
+        kept = f", {done} of them done before" if done else ""
+        self.say(f"Sweep: {len(self.plan.cells)} cells, {self.plan.trials} trials{kept}")
+
+    def trial_begins(self, trial: str) -> None:
+        """A trial has been given a worker."""
+        self.running.setdefault(trial, {"report": 0, "validation_loss": None})
+
+    def reported(self, row: Mapping[str, Any]) -> None:
+        """A report has arrived."""
+        self.running[row["trial"]] = row
+        best = self.best.get(row["cell"])
+        if row["validation_loss"] is not None and (best is None or row["validation_loss"] < best["validation_loss"]):
+            self.best[row["cell"]] = row
+        self.clock.partial = sum(running["report"] / self.plan.reports for running in self.running.values())
+        self._line()
+
+    def trial_ended(self, row: Mapping[str, Any]) -> None:
+        """A trial has ended."""
+        self.running.pop(row["trial"], None)
+        self._count(row)
+        self.clock.step()
+        if not self.console.is_terminal:
+            loss = "no loss" if row["best_loss"] is None else f"best loss {row['best_loss']:.4f}"
+            em = "" if row["best_em@10"] is None else f", EM@10 {row['best_em@10']:.1f}"
+            self.say(f"{row['trial']}: {row['state']} after {max(0, row['reports'] - 1)} reports, {loss}{em}")
+        self._line()
+
+    def jobs_begin(self, total: int, done: int) -> None:
+        """Test and ICL jobs, some of them done by an earlier execution."""
+        self.jobs = Clock(total, done)
+        kept = f", {done} of them done before" if done else ""
+        self.say(f"Evaluation: {total} jobs{kept}")
+
+    def job_ended(self, job: str, summary: str) -> None:
+        """A job has ended."""
+        self.jobs.step()
+        self.job_text = f"{job}: {summary}"
+        if not self.console.is_terminal:
+            self.say(f"[{self.jobs.done}/{self.jobs.total}] {self.job_text}")
+
+    def _count(self, row: Mapping[str, Any]) -> None:
+        self.ended[row["cell"]][row["state"]] += 1
+        best = self.best.get(row["cell"])
+        if row["best_loss"] is not None and (best is None or row["best_loss"] < best["validation_loss"]):
+            self.best[row["cell"]] = {"validation_loss": row["best_loss"], "em@10": row["best_em@10"]}
+
+    def _line(self) -> None:
+        if self.console.is_terminal or time.monotonic() - self._last_line < LINE_EVERY:
+            return
+        self._last_line = time.monotonic()
+        self.say(f"{self.clock} trials, {len(self.running)} running")
+
+    def _table(self) -> Table:
+        table = Table(title=self.plan.resolved.study.question, title_style="bold", expand=False)
+        for name, justify in (("cell", "left"), ("running", "right"), ("done", "right"), ("stopped", "right")):
+            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        for name in ("failed", "best loss", "EM@10"):
+            table.add_column(name, justify="right")
+        running = Counter(trial.rsplit("·", 1)[0] for trial in self.running)
+        for cell in self.plan.cells:
+            counter, best = self.ended[cell.id], self.best.get(cell.id)
+            failed = sum(counter[state] for state in ("nan", "oom", "error"))
+            table.add_row(
+                cell.id,
+                str(running[_stem(cell)] or "·"),
+                f"{sum(counter.values())}/{self.plan.resolved.study.search.trials}",
+                str(counter["stopped"]),
+                str(failed),
+                "" if best is None else f"{best['validation_loss']:.4f}",
+                "" if best is None or best["em@10"] is None else f"{best['em@10']:.1f}",
+            )
+        caption = f"{self.clock} trials"
+        if self.jobs.total:
+            caption += f"\n{self.jobs} jobs  {self.job_text}"
+        table.caption = Text(caption)
+        return table
+
+
+class Clock:
+    """Counts what is done out of a total and extrapolates from the pace of this execution alone."""
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total = total
+        self.done = done
+        self.partial = 0.0
+        self._before = done
+        self._start = time.monotonic()
+
+    def step(self) -> None:
+        """One more is done."""
+        self.done += 1
+
+    def __str__(self) -> str:
+        elapsed = time.monotonic() - self._start
+        here = self.done - self._before + self.partial
+        left = self.total - self.done - self.partial
+        eta = f", about {duration(elapsed / here * left)} left" if self.done > self._before and left > 0 else ""
+        return f"{self.done}/{self.total} {duration(elapsed)}{eta}"
+
+
+def duration(seconds: float) -> str:
+    """As `1h 02m`, `3m 04s` or `5s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h {minutes:02d}m"
+    return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"
+
+
+def _stem(cell: Cell) -> str:
+    return cell.trial_name(0).rsplit("·", 1)[0]

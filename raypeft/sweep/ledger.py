@@ -1,0 +1,99 @@
+"""The record of a sweep: which reports have arrived and which trials have ended, on disk before anything acts on it."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from raypeft.files import append_line
+from raypeft.run import Run
+from raypeft.spec.plan import Cell, Plan
+from raypeft.training.checkpoint import merit
+
+Report = dict[str, Any]
+
+SUMMED = ("training_seconds", "evaluation_seconds", "peak_memory_mib", "trainable_parameters", "parameters")
+
+
+class Ledger:
+    """Reports and ended trials of a run, in memory and appended to `reports.jsonl` and `trials.jsonl`.
+
+    Only the driver writes here. A report that a resumed trial gives once more is recognised and not recorded again.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.select_by = run.plan.resolved.study.validation.select_by
+        self.history: list[Report] = []
+        self.reports: dict[str, list[Report]] = defaultdict(list)
+        self.ended: dict[str, dict[str, Any]] = {row["trial"]: row for row in run.trials()}
+        for row in run.reports():
+            self.history.append(row)
+            self.reports[row["trial"]].append(row)
+
+    def is_new(self, trial: str, report: int) -> bool:
+        """Whether this report of a trial has not been recorded yet; a trial that ends without one gives -1."""
+        recorded = self.reports[trial]
+        return report > (recorded[-1]["report"] if recorded else -1)
+
+    def record(self, trial: str, cell: Cell, number: int, report: Mapping[str, Any]) -> Report:
+        """Record a report, durable when this returns."""
+        row = {"trial": trial, "cell": cell.id, "number": number, **report, "time": time.time()}
+        append_line(self.run.reports_file, row)
+        self.history.append(row)
+        self.reports[trial].append(row)
+        return row
+
+    def end(
+        self,
+        trial: str,
+        cell: Cell,
+        number: int,
+        hyperparameters: Mapping[str, Any],
+        state: str,
+        reason: str | None = None,
+        error: str | None = None,
+    ) -> dict[str, Any]:
+        """Record the end of a trial, once: `finished`, `stopped`, `nan`, `oom` or `error`."""
+        if trial in self.ended:
+            return self.ended[trial]
+        reports = [row for row in self.reports[trial] if row["validation_loss"] is not None]
+        best = min(reports, key=lambda row: merit(row, self.select_by), default=None)
+        paper = self.run.plan.resolved.techniques[cell.technique].paper
+        row = {
+            "trial": trial,
+            "cell": cell.id,
+            "number": number,
+            "state": state,
+            "reason": reason,
+            "hyperparameters": dict(hyperparameters),
+            "paper_point": dict(hyperparameters) == paper,
+            "reports": len(reports),
+            "best_report": best["report"] if best else None,
+            "best_loss": best["validation_loss"] if best else None,
+            "best_em@10": best["em@10"] if best else None,
+            **{key: reports[-1][key] if reports else None for key in SUMMED},
+            "error": error,
+            "time": time.time(),
+        }
+        append_line(self.run.trials_file, row)
+        self.ended[trial] = row
+        return row
+
+
+def remaining(plan: Plan, ledger: Ledger) -> list[tuple[Cell, int]]:
+    """Trials that have not ended, in the order they are to run: those begun first, then in rounds.
+
+    Rounds take one trial of every cell of a model before the next, so that a cell's sampler has seen results when it
+    is asked again, and workers keep their base model.
+    """
+    models = list(plan.resolved.models)
+    cells = {model: [cell for cell in plan.cells if cell.model == model] for model in models}
+    ordered = [
+        (cell, number)
+        for model in models
+        for number in range(plan.resolved.study.search.trials)
+        for cell in cells[model]
+        if cell.trial_name(number) not in ledger.ended
+    ]
+    return sorted(ordered, key=lambda pair: not ledger.reports.get(pair[0].trial_name(pair[1])))

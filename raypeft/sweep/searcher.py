@@ -1,0 +1,144 @@
+"""Suggestions inside each cell: one Optuna study a cell under one Ray Tune searcher."""
+
+import hashlib
+import warnings
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from raypeft.spec.plan import Cell, Plan
+from raypeft.spec.technique import Dimension
+from raypeft.sweep.ledger import Ledger
+
+STATES = {"finished": TrialState.COMPLETE, "error": TrialState.FAIL}
+
+
+class CellSearcher(Searcher):
+    """Hands each suggestion to the Optuna study of a cell, whose first trial is the paper's point.
+
+    All studies lie in one journal (`optuna.storages.JournalStorage`). A suggestion depends only on the study's seed,
+    the cell, the trial's number and the cell's history, so that an interrupted search goes on as it would have.
+    A trial that ASHA stopped counts as pruned, with its losses so far.
+    """
+
+    def __init__(self, plan: Plan, ledger: Ledger, folder: Path) -> None:
+        super().__init__(metric="validation_loss", mode="min")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.plan = plan
+        self.folder = folder
+        self._storage = storage(ledger.run.optuna_file)
+        self._studies: dict[str, optuna.Study] = {}
+        self._queue: deque[tuple[Cell, int]] = deque()
+        for cell in plan.cells:
+            self._catch_up(cell, ledger)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Ray pickles its set-up for `Tuner.restore`, which the journal makes superfluous.
+        return {}
+
+    def enqueue(self, trials: Iterable[tuple[Cell, int]]) -> None:
+        """Trials to suggest, in this order."""
+        self._queue.extend(trials)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """Configuration of the next trial (called by Ray), or FINISHED."""
+        if not self._queue:
+            return str(Searcher.FINISHED)
+        cell, number = self._queue.popleft()
+        return {
+            "run": str(self.folder),
+            "trial": cell.trial_name(number),
+            "cell": cell.id,
+            "number": number,
+            "hyperparameters": self.hyperparameters(cell, number),
+        }
+
+    def hyperparameters(self, cell: Cell, number: int) -> dict[str, Any]:
+        """The point of a trial: the one already drawn, or the next one."""
+        study = self._study(cell)
+        asked = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+        if number < len(asked):
+            return dict(asked[number].params)
+        study.sampler = self._sampler(cell, number)
+        space = self.plan.resolved.techniques[cell.technique].search
+        return dict(study.ask({name: distribution(dimension) for name, dimension in space.items()}).params)
+
+    def observe(self, row: Mapping[str, Any]) -> None:
+        """Record a report's validation loss with the trial it belongs to."""
+        if row["validation_loss"] is not None:
+            self._trial(Cell.parse(row["cell"]), row["number"]).report(row["validation_loss"], row["report"])
+
+    def conclude(self, row: Mapping[str, Any]) -> None:
+        """Record how a trial ended."""
+        study = self._study(Cell.parse(row["cell"]))
+        state = STATES.get(row["state"], TrialState.PRUNED)
+        study.tell(row["number"], row["best_loss"] if state == TrialState.COMPLETE else None, state=state)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: `conclude` is told by the recorder, which knows why a trial ended."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the state."""
+
+    def _study(self, cell: Cell) -> optuna.Study:
+        if cell.id not in self._studies:
+            study = optuna.create_study(
+                study_name=cell.id, storage=self._storage, direction="minimize", load_if_exists=True
+            )
+            if not study.get_trials(deepcopy=False):
+                study.enqueue_trial(self.plan.resolved.techniques[cell.technique].paper)
+            self._studies[cell.id] = study
+        return self._studies[cell.id]
+
+    def _trial(self, cell: Cell, number: int) -> optuna.Trial:
+        study = self._study(cell)
+        return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+
+    def _catch_up(self, cell: Cell, ledger: Ledger) -> None:
+        """Bring the journal up to what the ledger holds, where the process died between the two."""
+        for frozen in self._study(cell).get_trials(deepcopy=False):
+            name = cell.trial_name(frozen.number)
+            if frozen.state != TrialState.RUNNING:
+                continue
+            for row in ledger.reports.get(name, []):
+                if row["report"] not in frozen.intermediate_values:
+                    self.observe(row)
+            if name in ledger.ended:
+                self.conclude(ledger.ended[name])
+
+    def _sampler(self, cell: Cell, number: int) -> optuna.samplers.BaseSampler:
+        search = self.plan.resolved.study.search
+        digest = hashlib.sha256(f"{search.seed}/{cell.id}/{number}".encode()).digest()
+        seed = int.from_bytes(digest[:4], "big")
+        if search.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        startup = min(10, max(3, search.trials // 4))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
+
+
+def storage(path: Path) -> optuna.storages.JournalStorage:
+    """Optuna's journal in a file; `optuna-dashboard` opens it."""
+    backend = optuna.storages.journal.JournalFileBackend(str(path))
+    return optuna.storages.JournalStorage(backend)
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """Optuna's distribution of a searched hyperparameter."""
+    if dimension.choice is not None:
+        return CategoricalDistribution(dimension.choice)
+    low, high = dimension.bounds
+    log = dimension.kind.startswith("log")
+    if "integer" in dimension.kind:
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(low, high, log=log)

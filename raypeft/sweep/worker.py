@@ -1,0 +1,65 @@
+"""What a Ray worker runs: one trial after the other on a warm base model."""
+
+import functools
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from raypeft.run import Run
+from raypeft.spec.plan import Cell, Plan
+
+if TYPE_CHECKING:
+    from raypeft.modeling.loading import Base
+    from raypeft.training.data import TrialData
+
+
+def train_trial(config: dict[str, Any]) -> None:
+    """The Ray Tune function trainable; torch is loaded here, in the worker, not in the driver.
+
+    The base model and the encoded data stay in the worker between trials (`reuse_actors`). A fault of the trial ends
+    it with a last report; only the death of the worker reaches Ray as a failure, and Ray then starts the trial again.
+    """
+    import torch
+
+    from raypeft.modeling.loading import warm_base
+    from raypeft.training.trial import train
+
+    torch.set_num_threads(max(1, int(tune.get_context().get_trial_resources().head_cpus)))
+    run = Run(Path(config["run"]))
+    cell = Cell.parse(config["cell"])
+    try:
+        plan = _plan(run.folder)
+        base = warm_base(cell.model, plan.resolved.models[cell.model], plan.resolved.study.training.precision)
+        train(
+            plan,
+            base,
+            _data(run.folder, cell.model, cell.dataset, base),
+            plan.resolved.techniques[cell.technique],
+            config["hyperparameters"],
+            run.trial_folder(config["trial"]),
+            tune.report,
+        )
+    except Exception:
+        tune.report({"report": -1, "validation_loss": None, "end": "error", "error": traceback.format_exc()})
+
+
+@functools.lru_cache(maxsize=1)
+def _plan(folder: Path) -> Plan:
+    return Run(folder).plan
+
+
+_encoded: "dict[tuple[Path, str], dict[str, TrialData]]" = {}
+
+
+def _data(folder: Path, model: str, dataset: str, base: "Base") -> "TrialData":
+    """Encoded data sets of the model in hand; those of the model before go with it."""
+    from raypeft.training.data import trial_data
+
+    if (folder, model) not in _encoded:
+        _encoded.clear()
+    encoded = _encoded.setdefault((folder, model), {})
+    if dataset not in encoded:
+        encoded[dataset] = trial_data(_plan(folder), base, dataset)
+    return encoded[dataset]
