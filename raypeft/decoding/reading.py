@@ -17,6 +17,7 @@ import torch
 from peft import PeftModel, PeftType
 from transformers import Cache, DynamicCache, PreTrainedModel
 
+from raypeft.decoding.cache import encoder_decoder, spread
 from raypeft.errors import UserError
 
 EMBEDDED = {PeftType.PROMPT_TUNING, PeftType.P_TUNING}
@@ -42,7 +43,7 @@ def virtual_kind(model: PreTrainedModel | PeftModel) -> PeftType | None:
 
 
 def read_decoder_prompts(
-    model: PreTrainedModel | PeftModel, prompts: Sequence[Sequence[int]], *, pad: int, beams: int
+    model: PreTrainedModel | PeftModel, prompts: Sequence[Sequence[int]], *, pad: int, beams: int, room: int
 ) -> dict[str, Any]:
     """Read all but the last token of each prompt into one cache.
 
@@ -54,7 +55,8 @@ def read_decoder_prompts(
         model: decoder-only model or adapter.
         prompts: token ids, at least one a prompt.
         pad: token id for the padding.
-        beams: how many times each row of the cache is repeated.
+        beams: rows of the cache for each prompt.
+        room: new tokens to make place for in the cache.
 
     Returns:
         Arguments for ``generate``: the last token of each prompt, the mask of the whole prompts, the cache. Only the
@@ -77,13 +79,12 @@ def read_decoder_prompts(
         mask[row, virtual + common : virtual + common + width - len(rest)] = 0
     if width:
         _read(base, cache, ids, mask[:, :-1])
-    cache.batch_repeat_interleave(beams)
     last = torch.tensor([[prompt[-1]] for prompt in prompts], device=device)
-    return {"input_ids": last, "attention_mask": mask, "past_key_values": cache}
+    return {"input_ids": last, "attention_mask": mask, "past_key_values": spread(cache, beams, room)}
 
 
 def read_encoder_inputs(
-    model: PreTrainedModel | PeftModel, prompts: Sequence[Sequence[int]], *, pad: int, beams: int
+    model: PreTrainedModel | PeftModel, prompts: Sequence[Sequence[int]], *, pad: int, beams: int, room: int
 ) -> dict[str, Any]:
     """Run the encoder over right-padded inputs.
 
@@ -91,28 +92,33 @@ def read_encoder_inputs(
         model: encoder-decoder model or adapter.
         prompts: token ids of the encoder's inputs, at least one an input.
         pad: token id for the padding.
-        beams: how many times a row of the decoder's prefix is repeated.
+        beams: rows of the decoder's cache for each input.
+        room: new tokens to make place for in the cache.
 
     Returns:
-        Arguments for ``generate``: encoder states and their mask, for prefix tuning also the decoder's cache. Only the
-        cache is expanded to the beams; ``generate`` expands the rest.
+        Arguments for ``generate``: encoder states, their mask, the decoder's cache. Only the cache is expanded to the
+        beams; ``generate`` expands the rest.
     """
     base = base_of(model)
     width = max(len(prompt) for prompt in prompts)
     ids = torch.tensor([[*prompt, *[pad] * (width - len(prompt))] for prompt in prompts], device=base.device)
     mask = torch.tensor([[1] * len(prompt) + [0] * (width - len(prompt)) for prompt in prompts], device=base.device)
     inputs = {"input_ids": ids}
-    prefix: dict[str, Any] = {}
+    cache: Cache = DynamicCache(config=base.config.get_text_config(decoder=True))
     kind = virtual_kind(model)
     if kind is PeftType.PREFIX_TUNING:
-        prefix["past_key_values"] = model.get_prompt(batch_size=len(prompts) * beams)
+        cache = model.get_prompt(batch_size=len(prompts)).self_attention_cache
     elif kind is not None:
         virtual = model.get_prompt(batch_size=len(prompts))[:, : model.active_peft_config.num_virtual_tokens]
         embeddings = base.get_input_embeddings()(ids)
         inputs = {"inputs_embeds": torch.cat((virtual.to(embeddings.dtype), embeddings), dim=1)}
         mask = torch.cat((mask.new_ones(virtual.shape[:2]), mask), dim=1)
     states = base.get_encoder()(**inputs, attention_mask=mask, return_dict=True)
-    return {"encoder_outputs": states, "attention_mask": mask, **prefix}
+    return {
+        "encoder_outputs": states,
+        "attention_mask": mask,
+        "past_key_values": encoder_decoder(spread(cache, beams, room)),
+    }
 
 
 def _common_length(sequences: Sequence[Sequence[int]]) -> int:

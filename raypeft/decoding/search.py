@@ -71,6 +71,7 @@ def decode(
     # generate() sees one token before the new ones: the last of the prompt, or the decoder's start token.
     criteria = StoppingCriteriaList(StopStringEnd(tokenizer, stop, start=1) for stop in settings.stop_strings)
     criteria.append(ForgetScores())
+    shape = {"pad": pad, "beams": settings.beams, "room": settings.max_new_tokens}
     read = read_encoder_inputs if base.config.is_encoder_decoder else read_decoder_prompts
 
     longest_first = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
@@ -78,7 +79,7 @@ def decode(
     with _evaluating(model, base), torch.no_grad():
         for start in range(0, len(prompts), batch_size):
             batch = longest_first[start : start + batch_size]
-            inputs = read(model, [prompts[index] for index in batch], pad=pad, beams=settings.beams)
+            inputs = read(model, [prompts[index] for index in batch], **shape)
             output = base.generate(**inputs, generation_config=config, stopping_criteria=criteria)
             lengths = (output.beam_indices >= 0).sum(dim=1).tolist()
             rows = [row[1 : 1 + length] for row, length in zip(output.sequences.tolist(), lengths, strict=True)]
