@@ -73,7 +73,7 @@ def build(tokenizer: PreTrainedTokenizerBase) -> Callable[[str, str], PreTrained
         kind = transformers.AutoModelForSeq2SeqLM if architecture == "t5" else transformers.AutoModelForCausalLM
         model = kind.from_config(config).eval()
         _spread(model, tokenizer)
-        return model if technique == "none" else _adapted(model, architecture, technique)
+        return model if technique == "none" else adapted(model, architecture, technique)
 
     return build
 
@@ -87,7 +87,7 @@ def _spread(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         head.weight[[tokenizer.eos_token_id, *tokenizer.encode("\n")]] *= 3
 
 
-def _adapted(model: PreTrainedModel, architecture: str, technique: str) -> peft.PeftModel:
+def adapted(model: PreTrainedModel, architecture: str, technique: str) -> peft.PeftModel:
     task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     attention, feedforward = MODULES.get(architecture, ([], []))
     match technique:

@@ -1,12 +1,16 @@
 """What decode() promises besides the candidates: order, counts, settings, and a model left as it was."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from raypeft.decoding import BeamSettings, decode
 from raypeft.errors import UserError
 
+from .conftest import adapted
 from .reference import Build, Prompts, assert_same
 
 SETTINGS = BeamSettings(beams=4, candidates=4, max_new_tokens=6)
@@ -146,3 +150,33 @@ def test_prompts_without_tokens_and_empty_batches_are_refused(
         decode(build("llama"), tokenizer, [prompts[0], []], SETTINGS, batch_size=2)
     with pytest.raises(UserError, match="batch_size is 0"):
         decode(build("llama"), tokenizer, prompts, SETTINGS, batch_size=0)
+
+
+@pytest.mark.parametrize("technique", ["lora", "ia3", "prompt_tuning", "prefix_tuning"])
+@pytest.mark.parametrize("architecture", ["llama", "codegen", "t5"])
+def test_a_saved_adapter_decodes_as_the_trained_one(
+    build: Build,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Prompts,
+    architecture: str,
+    technique: str,
+    tmp_path: Path,
+) -> None:
+    trained = build(architecture, technique)
+    trained.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(build(architecture), tmp_path)
+    expected = decode(trained, tokenizer, prompts, SETTINGS, batch_size=4)
+    assert decode(loaded, tokenizer, prompts, SETTINGS, batch_size=4) == expected
+
+
+@pytest.mark.parametrize("technique", ["none", "lora", "prompt_tuning", "prefix_tuning"])
+@pytest.mark.parametrize("architecture", ["llama", "codegen", "t5"])
+def test_half_precision_comes_close(
+    build: Build, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, architecture: str, technique: str
+) -> None:
+    half = build(architecture, "none").to(torch.bfloat16)
+    model = half if technique == "none" else adapted(half, architecture, technique)
+    exact = decode(build(architecture, technique), tokenizer, prompts, SETTINGS, batch_size=4)
+    found = decode(model, tokenizer, prompts, SETTINGS, batch_size=4)
+    for item, reference in zip(found, exact, strict=True):
+        assert item[0].score == pytest.approx(reference[0].score, abs=0.25)
