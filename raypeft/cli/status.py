@@ -80,12 +80,13 @@ def _table(numbers: Numbers) -> Table:
 def _lines(numbers: Numbers, now: Standing) -> list[str]:
     plan = numbers.run.plan
     failed = f", {now.icl_failed} failed" if now.icl_failed else ""
+    pace = "" if now.seconds_left is None else f"about {duration(now.seconds_left)} of the sweep, "
     lines = [
         "",
         f"Cells   {now.cells.get('tested', 0)} of {len(numbers.cells)} tested ({counts(now.cells)})",
         f"Trials  {now.trials_ended} of {plan.trials} ended ({counts(now.trials) or 'none has begun'})",
         f"ICL     {now.icl_done} of {len(plan.icl_jobs)} runs done{failed}",
-        f"Left    {now.estimate}" if now.seconds_left is None else f"Left    about {duration(now.seconds_left)} of the sweep; {now.estimate}",
+        f"Left    {pace}{now.estimate}",
     ]
     if numbers.last_record is not None:
         lines.append(f"News    the sweep's last record is {duration(max(0.0, time.time() - numbers.last_record))} old")

@@ -1,1 +1,35 @@
-"""The report, written from the run folder alone."""
+"""The report of a run: tables, figures and one HTML page, written from the run folder alone."""
+
+from pathlib import Path
+
+from raypeft.run import Run
+
+__all__ = ["write"]
+
+
+def write(run: Run) -> Path:
+    """Write the report of a run as far as it has come, and return its `index.html`.
+
+    Writes `report/tables/*.{md,csv}`, `report/figures/*.{svg,png}` and, last, `report/index.html`, each atomically.
+    Reads only the run folder; needs neither torch nor ray.
+
+    Raises:
+        UserError: the run's `study.yaml` is missing or invalid.
+    """
+    # matplotlib and jinja2 take a second to import, which verbs that only read numbers do not have to wait for.
+    from raypeft.files import write_text
+    from raypeft.report.content import cell_table, comparison_table, icl_table, trial_table
+    from raypeft.report.figures import write_figures
+    from raypeft.report.numbers import gather
+    from raypeft.report.page import render
+    from raypeft.report.tables import to_csv, to_markdown
+
+    numbers = gather(run)
+    tables = [make(numbers) for make in (comparison_table, cell_table, icl_table, trial_table)]
+    for table in tables:
+        write_text(run.report_folder / "tables" / f"{table.name}.csv", to_csv(table))
+        write_text(run.report_folder / "tables" / f"{table.name}.md", to_markdown(table))
+    figures = write_figures(numbers, run.report_folder / "figures")
+    index = run.report_folder / "index.html"
+    write_text(index, render(numbers, {table.name: table for table in tables}, figures))
+    return index

@@ -1,0 +1,104 @@
+"""Results of cells."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raypeft.files import read_json
+from raypeft.report.formatting import counts, last_line
+from raypeft.report.metrics import Metrics, flatten
+from raypeft.report.trials import RUNNING, Trial
+from raypeft.run import Run
+from raypeft.spec.plan import Cell
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """One cell's result.
+
+    Attributes:
+        state: `tested`, `test failed`, `no usable trial`, `selected`, `searching` or `not begun`.
+        note: why numbers are missing; none for a tested cell.
+        error: traceback of a failed test.
+        selection: content of `selection.json` where a trial was selected, else empty.
+        metrics: `em@k`, `codebleu`, `codebleu_flat` and `chrf` of the test, in percent.
+        items: test items.
+        trials: number of trials by state.
+        against_icl: points of EM@k above the best number of examples in the prompt.
+        best: whether no technique of the same model and data set has a higher EM@k.
+    """
+
+    cell: Cell
+    state: str
+    note: str | None
+    error: str | None
+    selection: Mapping[str, Any]
+    metrics: Metrics
+    items: int | None
+    test_seconds: float | None
+    trials: Mapping[str, int]
+    against_icl: float | None = None
+    best: bool = False
+
+
+def read_cells(run: Run, trials: Sequence[Trial], metric: str, icl: Mapping[tuple[str, str], float]) -> list[CellRow]:
+    """A row for every cell of the plan, with or without a result.
+
+    Args:
+        run: the run folder.
+        trials: its trials.
+        metric: key of the metric that cells are compared by.
+        icl: that metric of each (model, data set)'s best number of examples.
+    """
+    states: dict[Cell, Counter[str]] = {cell: Counter() for cell in run.plan.cells}
+    for trial in trials:
+        states[trial.cell][trial.state] += 1
+    rows = []
+    for cell in run.plan.cells:
+        row = _cell_row(run, cell, states[cell])
+        own, other = row.metrics.get(metric), icl.get((cell.model, cell.dataset))
+        rows.append(replace(row, against_icl=own - other if own is not None and other is not None else None))
+    return _mark_best(rows, metric)
+
+
+def _cell_row(run: Run, cell: Cell, trials: Counter[str]) -> CellRow:
+    selection, test = run.selection(cell), run.test(cell)
+    failure = read_json(run.cell_folder(cell) / "test.error.json")
+    planned, ended = run.plan.resolved.study.search.trials, trials.total() - trials[RUNNING]
+    note: str | None = None
+    if test:
+        state = "tested"
+    elif selection and selection["trial"] is None:
+        state, note = "no usable trial", selection["reason"]
+    elif failure:
+        state, note = "test failed", last_line(failure["error"])
+    elif selection:
+        state, note = "selected", "not tested yet"
+    elif trials:
+        state, note = "searching", f"{ended} of {planned} trials ended ({counts(trials)})"
+    else:
+        state, note = "not begun", "no trial has reported yet"
+    return CellRow(
+        cell=cell,
+        state=state,
+        note=note,
+        error=failure["error"] if failure and not test else None,
+        selection=selection if selection and selection["trial"] is not None else {},
+        metrics=flatten(test["metrics"]) if test else {},
+        items=test["metrics"]["items"] if test else None,
+        test_seconds=test["seconds"] if test else None,
+        trials=trials,
+    )
+
+
+def _mark_best(rows: list[CellRow], metric: str) -> list[CellRow]:
+    top: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if (value := row.metrics.get(metric)) is not None:
+            key = (row.cell.model, row.cell.dataset)
+            top[key] = max(value, top.get(key, value))
+    return [
+        replace(row, best=row.metrics.get(metric) == top.get((row.cell.model, row.cell.dataset), float("nan")))
+        for row in rows
+    ]

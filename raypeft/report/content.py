@@ -1,0 +1,206 @@
+"""What stands in the tables of a report: cells, tuning against in-context learning, in-context learning, trials."""
+
+from collections.abc import Callable
+from typing import Any
+
+from raypeft.metrics.exact_match import KS
+from raypeft.report import formatting as show
+from raypeft.report.cells import CellRow
+from raypeft.report.icl import IclRow
+from raypeft.report.metrics import Spread
+from raypeft.report.numbers import Numbers, Pair
+from raypeft.report.tables import Column, Table
+from raypeft.report.trials import Trial
+from raypeft.spec.plan import Plan
+
+CODEBLEU = (("codebleu", "CodeBLEU"), ("codebleu_flat", "CodeBLEU, flat"))
+
+
+def cell_table(numbers: Numbers) -> Table:
+    """One row a cell: what was selected, and its test."""
+
+    def selected(key: str) -> Callable[[CellRow], Any]:
+        return lambda row: row.selection.get(key)
+
+    def metric(key: str, title: str) -> Column:
+        best = key == numbers.metric
+        return Column(key, title, lambda row: row.metrics.get(key), show.percent, numeric=True, emphasised=best)
+
+    def chosen(row: CellRow) -> str | None:
+        return _point(row.selection["hyperparameters"], row.selection["paper_point"]) if row.selection else None
+
+    columns = [
+        *_names(numbers.run.plan, lambda row: row.cell),
+        metric(numbers.metric, _em(numbers.k)),
+        Column("above_icl", "Above ICL, points", lambda row: row.against_icl, show.points, numeric=True),
+        *(metric(f"em@{k}", _em(k) if k == 1 else "") for k in _ks(numbers) if k != numbers.k),
+        *(metric(key, title) for key, title in CODEBLEU),
+        metric("chrf", ""),
+        Column("validation_loss", "Validation loss", selected("validation_loss"), show.loss, numeric=True),
+        Column("validation_em@10", "", selected("em@10")),
+        Column("trainable_parameters", "Trainable", selected("trainable_parameters"), show.count, numeric=True),
+        Column("parameters", "", selected("parameters")),
+        Column("training_seconds", "Training, s", selected("training_seconds"), show.seconds, numeric=True),
+        Column("peak_memory_mib", "Peak memory, MiB", selected("peak_memory_mib"), show.mebibytes, numeric=True),
+        Column("hyperparameters", "", selected("hyperparameters")),
+        Column("paper_point", "", selected("paper_point")),
+        Column("", "Selected hyperparameters", chosen),
+        Column("trial", "", selected("trial")),
+        Column("checkpoint_report", "", selected("checkpoint_report")),
+        Column("trials", "Trials", lambda row: row.trials, show.counts),
+        Column("test_items", "", lambda row: row.items),
+        Column("test_seconds", "", lambda row: row.test_seconds),
+        Column("best", "", lambda row: row.best),
+        Column("state", "State", lambda row: row.state),
+        Column("note", "Note", lambda row: row.note),
+    ]
+    caption = (
+        f"{_em(numbers.k)}, {_em(1)} and CodeBLEU in percent, on the test items; CodeBLEU, flat is computed on code "
+        f"put on one line, as in the paper. Above ICL: points of {_em(numbers.k)} above the best number of examples in the "
+        "prompt. Validation loss in nats a token. Trainable: parameters. Training time and peak memory are of the "
+        "selected trial. Bold: highest of its model and data set."
+    )
+    return Table("cells", "Cells", columns, numbers.cells, lambda row: row.best, caption)
+
+
+def comparison_table(numbers: Numbers) -> Table:
+    """One row a model and data set: the best technique beside the best number of examples."""
+    resolved, em = numbers.run.plan.resolved, _em(numbers.k)
+
+    def names(rows: list[CellRow]) -> str | None:
+        return " = ".join(resolved.techniques[row.cell.technique].title for row in rows) or None
+
+    def best(pair: Pair) -> float | None:
+        return pair.best[0].metrics.get(numbers.metric) if pair.best else None
+
+    def icl(pair: Pair) -> Spread | None:
+        return pair.best_icl.metrics[numbers.metric] if pair.best_icl else None
+
+    columns = [
+        Column("model", "Model", lambda row: row.model, lambda name: resolved.models[name].title),
+        Column("dataset", "Data set", lambda row: row.dataset, lambda name: resolved.datasets[name].title),
+        Column("technique", "Best technique", lambda row: names(row.best), emphasised=True),
+        Column(numbers.metric, em, best, show.percent, numeric=True, emphasised=True),
+        Column("icl_examples", "Best ICL, examples", lambda row: row.best_icl and row.best_icl.examples, numeric=True),
+        Column("", f"ICL {em}", icl, _spread, numeric=True),
+        Column(f"icl_{numbers.metric}_mean", "", lambda row: _mean(icl(row))),
+        Column(f"icl_{numbers.metric}_sd", "", lambda row: _sd(icl(row))),
+        Column("difference", "Difference, points", lambda row: row.difference, show.points, numeric=True),
+        Column("test_items", "Test items", lambda row: row.items, show.count, numeric=True),
+    ]
+    caption = (
+        f"{em} in percent on the test items; in-context learning (ICL) as mean ± sample standard deviation over seeds. "
+        "The best technique and the best number of examples are picked by these same test items, which favours both. "
+        "The differences are observed ones: no test of significance is made."
+    )
+    title = "Tuning beside in-context learning"
+    return Table("comparison", title, columns, numbers.pairs, lambda row: bool(row.best), caption)
+
+
+def icl_table(numbers: Numbers) -> Table:
+    """One row a model, data set and number of examples: mean and standard deviation over seeds."""
+    resolved = numbers.run.plan.resolved
+
+    def metric(key: str, title: str) -> list[Column]:
+        def of(row: IclRow) -> Spread | None:
+            return row.metrics.get(key)
+
+        return [
+            Column("", title, of, _spread, numeric=True, emphasised=key == numbers.metric),
+            Column(f"{key}_mean", "", lambda row: _mean(of(row))),
+            Column(f"{key}_sd", "", lambda row: _sd(of(row))),
+        ]
+
+    columns = [
+        Column("model", "Model", lambda row: row.model, lambda name: resolved.models[name].title),
+        Column("dataset", "Data set", lambda row: row.dataset, lambda name: resolved.datasets[name].title),
+        Column("examples", "Examples", lambda row: row.examples, show.count, numeric=True, emphasised=True),
+        *metric(numbers.metric, _em(numbers.k)),
+        *(column for k in _ks(numbers) if k != numbers.k for column in metric(f"em@{k}", _em(k) if k == 1 else "")),
+        *(column for key, title in CODEBLEU for column in metric(key, title)),
+        Column("", "Runs", lambda row: f"{row.done} of {row.planned}", numeric=True),
+        Column("runs", "", lambda row: row.done),
+        Column("planned_runs", "", lambda row: row.planned),
+        Column("seconds", "Seconds a run", lambda row: row.seconds, show.seconds, numeric=True),
+        Column("peak_memory_mib", "Peak memory, MiB", lambda row: row.peak_memory_mib, show.mebibytes, numeric=True),
+        Column("best", "", lambda row: row.best),
+        Column("note", "Note", lambda row: row.note),
+    ]
+    caption = (
+        "Mean ± sample standard deviation over the seeds that draw the examples, in percent; a single run has none. "
+        f"Bold: the number of examples with the highest mean {_em(numbers.k)} of its model and data set."
+    )
+    return Table("icl", "In-context learning", columns, numbers.icl, lambda row: row.best, caption)
+
+
+def trial_table(numbers: Numbers) -> Table:
+    """One row a trial that has begun."""
+
+    def point(row: Trial) -> str | None:
+        return _point(row.hyperparameters, row.paper_point) if row.hyperparameters else None
+
+    columns = [
+        *_names(numbers.run.plan, lambda row: row.cell),
+        Column("number", "Trial", lambda row: row.number, numeric=True, emphasised=True),
+        Column("", "Hyperparameters", point),
+        Column("hyperparameters", "", lambda row: row.hyperparameters),
+        Column("paper_point", "", lambda row: row.paper_point),
+        Column("state", "State", lambda row: row.state),
+        Column("reason", "Reason", lambda row: row.reason),
+        Column("reports", "Reports", lambda row: row.reports, numeric=True),
+        Column("best_loss", "Best loss", lambda row: row.best_loss, show.loss, numeric=True, emphasised=True),
+        Column("best_report", "at report", lambda row: row.best_report, numeric=True),
+        Column("best_em@10", "Best EM@10", lambda row: row.best_em, show.percent, numeric=True),
+        Column("training_seconds", "Training, s", lambda row: row.training_seconds, show.seconds, numeric=True),
+        Column("evaluation_seconds", "Evaluation, s", lambda row: row.evaluation_seconds, show.seconds, numeric=True),
+        Column("peak_memory_mib", "Peak memory, MiB", lambda row: row.peak_memory_mib, show.mebibytes, numeric=True),
+        Column("trainable_parameters", "", lambda row: row.trainable_parameters),
+        Column("selected", "", lambda row: row.selected is not None),
+        Column("trial", "", lambda row: row.name),
+    ]
+    begun, planned = len(numbers.trials), numbers.run.plan.trials
+    caption = (
+        f"{begun} of {planned} planned trials have begun; one that is running, or was interrupted, has no end yet. "
+        "Best loss and EM@10 are of the validation items, loss in nats a token. Bold: the selected trial of its cell."
+    )
+    return Table("trials", "Trials", columns, numbers.trials, lambda row: row.selected is not None, caption)
+
+
+def _names(plan: Plan, cell: Callable[[Any], Any]) -> list[Column]:
+    resolved = plan.resolved
+    return [
+        Column("model", "Model", lambda row: cell(row).model, lambda name: resolved.models[name].title),
+        Column("dataset", "Data set", lambda row: cell(row).dataset, lambda name: resolved.datasets[name].title),
+        Column(
+            "technique",
+            "Technique",
+            lambda row: cell(row).technique,
+            lambda name: resolved.techniques[name].title,
+            emphasised=True,
+        ),
+    ]
+
+
+def _em(k: int) -> str:
+    return f"EM@{k}"
+
+
+def _ks(numbers: Numbers) -> list[int]:
+    return [k for k in KS if k <= numbers.k]
+
+
+def _point(values: Any, paper_point: bool | None) -> str:
+    return show.hyperparameters(values) + (" (the paper's point)" if paper_point else "")
+
+
+def _spread(spread: Spread) -> str:
+    mean = show.percent(spread.mean)
+    return mean if spread.sd is None else f"{mean} ± {show.percent(spread.sd)}"
+
+
+def _mean(spread: Spread | None) -> float | None:
+    return spread.mean if spread else None
+
+
+def _sd(spread: Spread | None) -> float | None:
+    return spread.sd if spread else None

@@ -1,0 +1,80 @@
+"""Figures of a report as files, and as SVG that takes the colours of the page it stands in."""
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from raypeft.files import write_bytes, write_text
+from raypeft.report import palette
+from raypeft.report.bars import draw_comparison
+from raypeft.report.curves import draw_curves
+from raypeft.report.formatting import counts, printable
+from raypeft.report.numbers import Numbers
+from raypeft.spec.plan import Cell
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure in a page: what it shows, in words, and its SVG without width, height and clashing ids."""
+
+    label: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of a run: one a model and data set, and one a cell that has reported."""
+
+    comparisons: dict[tuple[str, str], Drawing]
+    curves: dict[Cell, Drawing]
+
+
+def write_figures(numbers: Numbers, folder: Path) -> Figures:
+    """Draw every figure and write it as SVG and PNG; the same numbers give the same bytes."""
+    resolved, plan = numbers.run.plan.resolved, numbers.run.plan
+    techniques = {name: printable(technique.title) for name, technique in resolved.techniques.items()}
+    rungs = [rung * resolved.study.training.evaluate_every for rung in plan.rungs]
+    figures = Figures({}, {})
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(palette.STYLE)
+        for pair in numbers.pairs:
+            label = f"EM@{numbers.k} of {pair.model} on {pair.dataset}, tuned and with examples in the prompt"
+            figure = draw_comparison(pair, techniques, numbers.k)
+            name = f"comparison--{pair.model}--{pair.dataset}"
+            figures.comparisons[pair.model, pair.dataset] = _save(figure, folder / name, label)
+        for row in numbers.cells:
+            if not row.trials:
+                continue
+            label = f"Validation loss over epochs, trials of {row.cell.id}: {counts(row.trials)}"
+            figure = draw_curves(numbers.trials_of(row.cell), rungs, resolved.study.training.epochs)
+            name = f"loss--{row.cell.model}--{row.cell.dataset}--{row.cell.technique}"
+            figures.curves[row.cell] = _save(figure, folder / name, label)
+    return figures
+
+
+def _save(figure: Figure, path: Path, label: str) -> Drawing:
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    write_text(path.with_name(f"{path.name}.svg"), buffer.getvalue())
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="png", metadata={"Software": None})
+    write_bytes(path.with_name(f"{path.name}.png"), pixels.getvalue())
+    return Drawing(label, _inline(buffer.getvalue(), path.name))
+
+
+def _inline(svg: str, name: str) -> str:
+    """The SVG element alone, scaled by its container, coloured by the page's variables, its ids made the page's own."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    prefix = re.sub(r"\W", "-", name)
+    svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{prefix}-", svg)
+    for color, variable in palette.VARIABLES.items():
+        svg = svg.replace(color, variable)
+    return svg

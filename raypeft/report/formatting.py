@@ -1,0 +1,77 @@
+"""How numbers and texts are shown to a reader; CSV and JSON carry them unrounded."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+ABSENT = "–"
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def percent(value: float) -> str:
+    """A share in percent, one decimal."""
+    return f"{value:.1f}"
+
+
+def points(value: float) -> str:
+    """A difference of percentages, signed."""
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def loss(value: float) -> str:
+    """A loss in nats a token."""
+    return f"{value:.3f}"
+
+
+def count(value: int) -> str:
+    """A whole number with its thousands set apart."""
+    return f"{value:,}"
+
+
+def seconds(value: float) -> str:
+    """Seconds: one decimal while it matters."""
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def mebibytes(value: float) -> str:
+    """Memory in MiB."""
+    return f"{value:,.0f}"
+
+
+def setting(value: Any) -> str:
+    """A hyperparameter's value: three significant digits for a float."""
+    if isinstance(value, float):
+        return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+")
+    return str(value)
+
+
+def hyperparameters(values: Mapping[str, Any]) -> str:
+    """Hyperparameters as `name = value`, in the order they stand."""
+    return ", ".join(f"{name} = {setting(value)}" for name, value in values.items())
+
+
+def counts(values: Mapping[str, int]) -> str:
+    """Numbers of things by state, such as `1 finished, 3 stopped`."""
+    return ", ".join(f"{number} {state}" for state, number in values.items() if number)
+
+
+def joined(parts: list[str]) -> str:
+    """A list in prose: `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
+def printable(text: str) -> str:
+    """Replace what no document or terminal may be given: control characters (escape sequences) and lone surrogates."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def one_line(text: str) -> str:
+    """Printable text with every run of white space as one space."""
+    return printable(" ".join(text.split()))
+
+
+def last_line(traceback: str) -> str:
+    """The last line of a traceback that says anything: the error itself."""
+    lines = [line for line in traceback.splitlines() if line.strip()]
+    return one_line(lines[-1]) if lines else "unknown error"

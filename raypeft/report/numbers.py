@@ -1,0 +1,113 @@
+"""Every number of a report, computed once from the run folder and shown by pages, tables and figures alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from raypeft.metrics.exact_match import KS
+from raypeft.report.cells import CellRow, read_cells
+from raypeft.report.icl import IclRow, read_icl
+from raypeft.report.trials import Trial, read_trials
+from raypeft.run import Run
+from raypeft.spec.plan import Cell
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One model on one data set: its techniques beside its in-context learning."""
+
+    model: str
+    dataset: str
+    cells: Sequence[CellRow]
+    icl: Sequence[IclRow]
+    metric: str
+
+    @property
+    def best(self) -> list[CellRow]:
+        """The best techniques: several where they tie, none while nothing is tested."""
+        return [row for row in self.cells if row.best]
+
+    @property
+    def runner_up(self) -> CellRow | None:
+        """The best of the other techniques."""
+        others = [row for row in self.cells if not row.best and row.metrics.get(self.metric) is not None]
+        return max(others, key=lambda row: row.metrics[self.metric] or 0.0, default=None)
+
+    @property
+    def best_icl(self) -> IclRow | None:
+        """The best number of examples."""
+        return next((row for row in self.icl if row.best), None)
+
+    @property
+    def difference(self) -> float | None:
+        """Points of EM@k of the best technique above the best number of examples."""
+        return self.best[0].against_icl if self.best else None
+
+    @property
+    def items(self) -> int | None:
+        """Test items."""
+        sizes = [row.items for row in self.cells] + [row.items for row in self.icl]
+        return next((size for size in sizes if size), None)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """All numbers of a run.
+
+    Attributes:
+        k: the EM@k that comparisons go by: 10, or fewer where fewer candidates are kept.
+        last_record: unix seconds of the sweep's newest record.
+    """
+
+    run: Run
+    k: int
+    cells: Sequence[CellRow]
+    icl: Sequence[IclRow]
+    trials: Sequence[Trial]
+    last_record: float | None
+
+    @property
+    def metric(self) -> str:
+        """Key of the metric that comparisons go by."""
+        return f"em@{self.k}"
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Models x data sets in the order of the plan."""
+        keys = dict.fromkeys((row.cell.model, row.cell.dataset) for row in self.cells)
+        return [
+            Pair(
+                model,
+                dataset,
+                [row for row in self.cells if (row.cell.model, row.cell.dataset) == (model, dataset)],
+                [row for row in self.icl if (row.model, row.dataset) == (model, dataset)],
+                self.metric,
+            )
+            for model, dataset in keys
+        ]
+
+    def title(self, model: str, dataset: str) -> str:
+        """A model on a data set, by their titles."""
+        resolved = self.run.plan.resolved
+        return f"{resolved.models[model].title} on {resolved.datasets[dataset].title}"
+
+    def technique(self, row: CellRow) -> str:
+        """Title of a cell's technique."""
+        return self.run.plan.resolved.techniques[row.cell.technique].title
+
+    def trials_of(self, cell: Cell) -> list[Trial]:
+        """Trials of a cell that have begun."""
+        return [trial for trial in self.trials if trial.cell == cell]
+
+
+def gather(run: Run) -> Numbers:
+    """Read a run folder, however far the run has come."""
+    k = max((k for k in KS if k <= run.plan.resolved.study.test.candidates), default=1)
+    metric = f"em@{k}"
+    trials = read_trials(run)
+    icl = read_icl(run, metric)
+    cells = read_cells(
+        run, trials, metric, {(row.model, row.dataset): row.metrics[metric].mean for row in icl if row.best}
+    )
+    times = [row["time"] for rows in (run.reports(), run.trials()) for row in rows if row.get("time") is not None]
+    return Numbers(run, k, cells, icl, trials, max(times, default=None))

@@ -1,0 +1,100 @@
+"""The HTML page of a report: one file, no request to anything outside it, everything from the run escaped."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from raypeft.report.answer import answer
+from raypeft.report.figures import Figures
+from raypeft.report.formatting import counts, joined, printable
+from raypeft.report.numbers import Numbers
+from raypeft.report.samples import SAMPLE, read_samples
+from raypeft.report.tables import Table
+
+
+def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> str:
+    """The page as text.
+
+    Args:
+        numbers: of the run.
+        tables: by their names: comparison, cells, icl and trials.
+        figures: drawn from the same numbers.
+    """
+    run = numbers.run
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            name=run.plan.resolved.name,
+            question=run.plan.resolved.study.question,
+            answer=answer(numbers),
+            facts=_facts(numbers),
+            numbers=numbers,
+            tables=tables,
+            figures=figures,
+            samples={row.cell: read_samples(run, row.cell) for row in numbers.cells},
+            sample_size=SAMPLE,
+            failures=list(_failures(numbers)),
+            manifest=list(_entries(run.manifest())),
+            frozen=run.study_file.read_text(encoding="utf-8"),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+    environment.filters["svg"] = Markup
+    return environment
+
+
+def _facts(numbers: Numbers) -> list[tuple[str, str]]:
+    """Name and value of what a reader wants to know first."""
+    states = Counter(trial.state for trial in numbers.trials)
+    tested = sum(row.state == "tested" for row in numbers.cells)
+    runs = sum(row.done for row in numbers.icl)
+    sizes = {pair.dataset: pair.items for pair in numbers.pairs if pair.items}
+    facts = [
+        ("Cells", f"{tested} of {len(numbers.cells)} tested"),
+        ("Trials", f"{len(numbers.trials)} of {numbers.run.plan.trials} begun: {counts(states) or 'none'}"),
+        ("In-context learning", f"{runs} of {len(numbers.run.plan.icl_jobs)} runs done"),
+        ("Test items", joined([f"{size:,} ({name})" for name, size in sizes.items()]) or "not known yet"),
+    ]
+    if numbers.last_record is not None:
+        moment = datetime.fromtimestamp(numbers.last_record, UTC)
+        facts.append(("Last record of the sweep", f"{moment:%Y-%m-%d %H:%M} UTC"))
+    return facts
+
+
+def _failures(numbers: Numbers) -> Iterator[tuple[str, str]]:
+    """What failed, and its traceback."""
+    for trial in numbers.trials:
+        if trial.error:
+            yield f"Trial {trial.name} ({trial.state})", trial.error
+    for row in numbers.cells:
+        if row.error:
+            yield f"Test of {row.cell.id}", row.error
+    for icl in numbers.icl:
+        for seed, error in icl.errors.items():
+            yield f"In-context learning of {icl.model} on {icl.dataset}, {icl.examples} examples, seed {seed}", error
+
+
+def _entries(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and values of nested mappings."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _entries(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)

@@ -1,0 +1,42 @@
+"""A sample of a cell's predictions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from raypeft.files import read_lines
+from raypeft.metrics.exact_match import match_rank
+from raypeft.run import Run
+from raypeft.spec.plan import Cell
+
+SAMPLE = 20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One test item: its intent, reference, and the candidates that were returned, best first.
+
+    Attributes:
+        rank: of the first candidate that matches the reference, from 1; none where none does.
+    """
+
+    id: str
+    intent: str
+    reference: str
+    candidates: Sequence[str]
+    rank: int | None
+
+
+def read_samples(run: Run, cell: Cell) -> list[Sample]:
+    """The first test items of a cell; empty before it is tested."""
+    rows = islice(read_lines(run.cell_folder(cell) / "predictions.jsonl"), SAMPLE)
+    return [
+        Sample(
+            id=row["id"],
+            intent=row["intent"],
+            reference=row["reference"],
+            candidates=row["candidates"],
+            rank=match_rank(row["reference"], row["candidates"]),
+        )
+        for row in rows
+    ]

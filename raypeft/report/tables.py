@@ -1,0 +1,111 @@
+"""Tables of a report: what their columns hold, and their Markdown and CSV."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raypeft.report.formatting import ABSENT, one_line
+
+Value = Any
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a value of each row, and how it is shown.
+
+    Attributes:
+        key: heading in CSV; empty for a column that only readers see.
+        title: heading for readers; empty for a column that only CSV has.
+        value: of a row; none where the row has none.
+        show: how a value is shown to readers.
+        numeric: whether it is set flush right.
+        emphasised: whether it is bold in rows that are the best of their kind.
+    """
+
+    key: str
+    title: str
+    value: Callable[[Any], Value]
+    show: Callable[[Any], str] = str
+    numeric: bool = False
+    emphasised: bool = False
+
+    def text(self, row: Any) -> str:
+        """The value as a reader sees it."""
+        value = self.value(row)
+        return ABSENT if value is None else one_line(self.show(value))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows and the columns they are shown in.
+
+    Attributes:
+        name: of its files.
+        title: heading.
+        best: whether a row is the best of its kind.
+        caption: what a reader has to know: units, how a number came about.
+    """
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Any]
+    best: Callable[[Any], bool]
+    caption: str
+
+    @property
+    def visible(self) -> list[Column]:
+        """Columns that readers see."""
+        return [column for column in self.columns if column.title]
+
+
+def to_csv(table: Table) -> str:
+    """As CSV with unrounded numbers; mappings as JSON, missing values empty."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    columns = [column for column in table.columns if column.key]
+    writer.writerow([column.key for column in columns])
+    writer.writerows([_csv_value(column.value(row)) for column in columns] for row in table.rows)
+    return stream.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """As a Markdown table under its heading, the best rows in bold."""
+    columns = table.visible
+    lines = [
+        f"## {_markdown(table.title)}",
+        "",
+        _markdown(table.caption),
+        "",
+        _line(_markdown(column.title) for column in columns),
+        _line("---:" if column.numeric else ":---" for column in columns),
+        *(_line(_markdown_cell(column, row, table.best(row)) for column in columns) for row in table.rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _csv_value(value: Value) -> Value:
+    if isinstance(value, Mapping):
+        return json.dumps(dict(value), ensure_ascii=False)
+    if isinstance(value, str):
+        # A spreadsheet takes text that starts so for a formula, and error texts are not ours.
+        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return value
+
+
+def _markdown_cell(column: Column, row: Any, best: bool) -> str:
+    text = _markdown(column.text(row))
+    return f"**{text}**" if best and column.emphasised else text
+
+
+def _markdown(text: str) -> str:
+    """Text that Markdown and the HTML inside it leave alone; underscores inside words need nothing."""
+    return re.sub(r"[\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
