@@ -20,7 +20,11 @@ def cluster(address: str | None, progress: Progress) -> Iterator[None]:
     """Ray for the duration of a run, with its dashboard; shut down afterwards if started here."""
     if address is None:
         context = ray.init(
-            log_to_driver=False, logging_level="ERROR", include_dashboard=True, object_store_memory=OBJECT_STORE
+            address="local",
+            log_to_driver=False,
+            logging_level="ERROR",
+            include_dashboard=True,
+            object_store_memory=OBJECT_STORE,
         )
     else:
         context = ray.init(address=address, log_to_driver=False, logging_level="ERROR")
