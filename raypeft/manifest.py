@@ -69,9 +69,7 @@ def data_hashes(plan: Plan) -> dict[str, Any]:
     hashes: dict[str, Any] = {}
     for name, entry in plan.resolved.datasets.items():
         splits = {split: load_split(name, entry, split, plan.resolved.study.data) for split in SPLITS}
-        hashes[name] = {
-            split: {"items": len(items), "sha256": content_hash(items)} for split, items in splits.items()
-        }
+        hashes[name] = {split: {"items": len(items), "sha256": content_hash(items)} for split, items in splits.items()}
     return hashes
 
 

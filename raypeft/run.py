@@ -30,7 +30,9 @@ class Run:
         """
         run = cls(folder)
         if not run.study_file.exists():
-            raise UserError("holds no run: there is no study.yaml", where=str(folder), hint="Start one: raypeft study NAME")
+            raise UserError(
+                "holds no run: there is no study.yaml", where=str(folder), hint="Start one: raypeft study NAME"
+            )
         return run
 
     @property

@@ -10,7 +10,13 @@ from raypeft.spec.plan import Cell
 from raypeft.training.checkpoint import best, merit
 
 USABLE = ("finished", "stopped")
-ADAPTER_FILES = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "config.json", "generation_config.json")
+ADAPTER_FILES = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "adapter_config.json",
+    "config.json",
+    "generation_config.json",
+)
 
 
 def select(run: Run) -> dict[Cell, dict[str, Any]]:

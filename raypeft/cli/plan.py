@@ -29,7 +29,11 @@ def show_plan(plan: Plan, console: Console) -> None:
         f"Selection  {'lowest validation loss' if study.validation.select_by == 'loss' else 'highest validation EM@10'}",
         f"Test       {len(plan.cells)} jobs, {study.test.beams} beams, {study.test.candidates} candidates",
         f"ICL        {len(plan.icl_jobs)} jobs"
-        + (f": {', '.join(map(str, icl.examples))} examples x {len(icl.seeds)} seeds (zero examples once)" if icl else ""),
+        + (
+            f": {', '.join(map(str, icl.examples))} examples x {len(icl.seeds)} seeds (zero examples once)"
+            if icl
+            else ""
+        ),
         f"Total      {len(plan.cells)} cells, {plan.trials} trials, {len(plan.cells) + len(plan.icl_jobs)} jobs",
     ]
     console.print("\n" + "\n".join(lines), highlight=False, markup=False, soft_wrap=True)

@@ -65,7 +65,9 @@ def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: 
         shutil.rmtree(folder)
     if not run.study_file.exists():
         if folder.exists() and any(folder.iterdir()):
-            raise UserError("is not empty and holds no run", where=str(folder), hint="Choose another folder with --out.")
+            raise UserError(
+                "is not empty and holds no run", where=str(folder), hint="Choose another folder with --out."
+            )
         return
     if changes := differences(ResolvedStudy.load(run.study_file), resolved):
         raise UserError(

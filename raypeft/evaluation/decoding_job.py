@@ -27,9 +27,7 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
     """
     plan = run.plan
     base = warm_base(job.model, plan.resolved.models[job.model], plan.resolved.study.training.precision)
-    items = load_split(
-        job.target.dataset, plan.resolved.datasets[job.target.dataset], "test", plan.resolved.study.data
-    )
+    items = load_split(job.target.dataset, plan.resolved.datasets[job.target.dataset], "test", plan.resolved.study.data)
     reset_peak()
     started = time.monotonic()
     if isinstance(job.target, IclJob):
@@ -86,14 +84,10 @@ def _tuned_prompts(plan: Plan, base: Base, dataset: str, items: Sequence[Item]) 
         return [
             prompt_ids(base.tokenizer, package_test_prompt(item.intent, architecture), architecture) for item in items
         ]
-    return [
-        fitted_prompt(base.tokenizer, item.intent, architecture, entry.max_prompt_tokens)[0] for item in items
-    ]
+    return [fitted_prompt(base.tokenizer, item.intent, architecture, entry.max_prompt_tokens)[0] for item in items]
 
 
-def _icl_prompts(
-    plan: Plan, base: Base, job: IclJob, items: Sequence[Item]
-) -> tuple[dict[str, Any], list[list[int]]]:
+def _icl_prompts(plan: Plan, base: Base, job: IclJob, items: Sequence[Item]) -> tuple[dict[str, Any], list[list[int]]]:
     train = load_split(job.dataset, plan.resolved.datasets[job.dataset], "train", plan.resolved.study.data)
     examples = draw_examples(train, job.examples, job.seed)
     details = {
@@ -104,6 +98,4 @@ def _icl_prompts(
         "example_ids": [example.id for example in examples],
     }
     architecture = base.entry.architecture
-    return details, [
-        prompt_ids(base.tokenizer, icl_prompt(item.intent, examples), architecture) for item in items
-    ]
+    return details, [prompt_ids(base.tokenizer, icl_prompt(item.intent, examples), architecture) for item in items]

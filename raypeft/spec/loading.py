@@ -90,7 +90,11 @@ def find(name: str, kind: str) -> Path:
 def names(kind: str) -> list[str]:
     """Names that `find` knows for a kind, those of the working directory included, sorted."""
     root = shipped(kind)
-    found = {str(path.relative_to(folder).with_suffix("")) for folder in (Path(kind), root) for path in folder.rglob("*.yaml")}
+    found = {
+        str(path.relative_to(folder).with_suffix(""))
+        for folder in (Path(kind), root)
+        for path in folder.rglob("*.yaml")
+    }
     return sorted(found)
 
 

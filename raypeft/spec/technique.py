@@ -25,7 +25,7 @@ class Dimension(Strict):
         given = self.model_dump(exclude_none=True)
         if len(given) != 1:
             raise ValueError(f"must be exactly one of {', '.join(type(self).model_fields)}, but is {sorted(given)}")
-        (kind, bounds), = given.items()
+        ((kind, bounds),) = given.items()
         if kind != "choice" and not bounds[0] < bounds[1]:
             raise ValueError(f"{kind} must go from a smaller to a larger number, but is {list(bounds)}")
         if kind.startswith("log") and bounds[0] <= 0:
@@ -91,7 +91,9 @@ class Technique(Strict):
         if "learning_rate" not in self.search:
             wrong.append("search.learning_rate is missing: every technique has a learning rate")
         if unpaired := set(self.paper) ^ set(self.search):
-            wrong.append(f"paper and search must name the same hyperparameters; these stand in one only: {sorted(unpaired)}")
+            wrong.append(
+                f"paper and search must name the same hyperparameters; these stand in one only: {sorted(unpaired)}"
+            )
         for name in sorted(set(self.paper) & set(self.search)):
             if not self.search[name].contains(self.paper[name]):
                 wrong.append(f"paper.{name} is {self.paper[name]}, outside its search space {self.search[name]}")

@@ -71,4 +71,3 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
         beams=beam_settings(plan, entry),
         cut=dict(cut),
     )
-

@@ -64,9 +64,7 @@ class Reporter(TrainerCallback):
             self._report(0, checkpoint, kwargs["model"], state)
         self.clock = time.monotonic()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Ask for a checkpoint at each milestone."""
         if state.global_step in self.milestones:
             self.training_seconds += time.monotonic() - self.clock

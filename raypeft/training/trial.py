@@ -90,9 +90,7 @@ class TrialTrainer(Trainer):
         return None
 
 
-def arguments(
-    training: Training, learning_rate: float, folder: Path, base: Base, items: int
-) -> TrainingArguments:
+def arguments(training: Training, learning_rate: float, folder: Path, base: Base, items: int) -> TrainingArguments:
     """Trainer's arguments for one trial: Adafactor, linear decay after warm-up, no logging, no saving of its own."""
     micro_batch = training.micro_batch or training.batch
     on_gpu = base.device.type == "cuda"
