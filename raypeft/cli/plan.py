@@ -22,11 +22,11 @@ def show_plan(plan: Plan, console: Console) -> None:
         stopping = f"ASHA keeps the best 1/{study.early_stopping.factor} at reports {', '.join(map(str, plan.rungs))}"
     else:
         stopping = "no rung before the last report, so no early stopping"
-    icl = study.icl
+    icl, by_loss = study.icl, study.validation.select_by == "loss"
     lines = [
         f"Trial      at most {study.training.epochs:g} epochs: {reports}",
         f"Stopping   {stopping}",
-        f"Selection  {'lowest validation loss' if study.validation.select_by == 'loss' else 'highest validation EM@10'}",
+        f"Selection  {'lowest validation loss' if by_loss else 'highest validation EM@10'}",
         f"Test       {len(plan.cells)} jobs, {study.test.beams} beams, {study.test.candidates} candidates",
         f"ICL        {len(plan.icl_jobs)} jobs"
         + (

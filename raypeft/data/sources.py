@@ -71,7 +71,7 @@ def _read(path: Path, entry: DatasetEntry, where: str, *, keep_null: bool) -> li
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}", where=where) from error
-    items = []
+    items: list[Item] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -11,7 +11,7 @@ MIB = 2**20
 
 
 def reset_peak() -> None:
-    """Start measuring: on a GPU by torch's statistics, on Linux CPUs by the kernel's high-water mark of this process."""
+    """Start measuring: by torch's statistics on a GPU, on Linux CPUs by the kernel's high-water mark."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return

@@ -89,13 +89,9 @@ def find(name: str, kind: str) -> Path:
 
 def names(kind: str) -> list[str]:
     """Names that `find` knows for a kind, those of the working directory included, sorted."""
-    root = shipped(kind)
-    found = {
-        str(path.relative_to(folder).with_suffix(""))
-        for folder in (Path(kind), root)
-        for path in folder.rglob("*.yaml")
-    }
-    return sorted(found)
+    folders = (Path(kind), shipped(kind))
+    files = ((folder, path) for folder in folders for path in folder.rglob("*.yaml"))
+    return sorted({str(path.relative_to(folder).with_suffix("")) for folder, path in files})
 
 
 def expand(text: str, where: str) -> str:

@@ -192,7 +192,8 @@ class Study(Strict):
                 )
         if self.early_stopping and self.early_stopping.grace > self.training.reports:
             raise ValueError(
-                f"early_stopping.grace ({self.early_stopping.grace}) exceeds the {self.training.reports} reports of a trial"
+                f"early_stopping.grace ({self.early_stopping.grace}) exceeds "
+                f"the {self.training.reports} reports of a trial"
             )
         return self
 

@@ -91,9 +91,7 @@ class Technique(Strict):
         if "learning_rate" not in self.search:
             wrong.append("search.learning_rate is missing: every technique has a learning rate")
         if unpaired := set(self.paper) ^ set(self.search):
-            wrong.append(
-                f"paper and search must name the same hyperparameters; these stand in one only: {sorted(unpaired)}"
-            )
+            wrong.append(f"paper and search must name the same hyperparameters; in one only: {sorted(unpaired)}")
         for name in sorted(set(self.paper) & set(self.search)):
             if not self.search[name].contains(self.paper[name]):
                 wrong.append(f"paper.{name} is {self.paper[name]}, outside its search space {self.search[name]}")
