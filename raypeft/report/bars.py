@@ -1,6 +1,7 @@
 """Tuning beside in-context learning: EM@k of each technique and of each number of examples."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,6 +11,8 @@ from raypeft.report.cells import CellRow
 from raypeft.report.formatting import percent
 from raypeft.report.icl import IclRow
 from raypeft.report.numbers import Pair
+
+_LONGEST_TITLE = 28
 
 
 def draw_comparison(pair: Pair, titles: Mapping[str, str], k: int) -> Figure:
@@ -29,12 +32,12 @@ def draw_comparison(pair: Pair, titles: Mapping[str, str], k: int) -> Figure:
         _icl(axes, place, icl, pair.metric)
     if (best := pair.best_icl) is not None:
         axes.axvline(best.metrics[pair.metric].mean, color=palette.ORANGE, linewidth=1, linestyle=(0, (3, 2)), zorder=0)
-    labels = [titles[cell.cell.technique] for cell in pair.cells]
+    labels = [_shortened(titles[cell.cell.technique]) for cell in pair.cells]
     labels += [f"ICL, {row.examples} example{'' if row.examples == 1 else 's'}" for row in pair.icl]
     axes.set_yticks(range(rows), labels)
     best_rows = [cell.best for cell in pair.cells] + [icl.best for icl in pair.icl]
     for label, bold in zip(axes.get_yticklabels(), best_rows, strict=True):
-        label.set_fontweight("bold" if bold else "normal")
+        label.set_fontweight(_weight(bold))
     axes.set_ylim(rows - 0.4, -0.6)
     axes.set_xlim(0, 1.18 * max([1.0, *_values(pair)]))
     axes.tick_params(axis="y", length=0)
@@ -45,34 +48,34 @@ def draw_comparison(pair: Pair, titles: Mapping[str, str], k: int) -> Figure:
 def _tuned(axes: Axes, place: int, row: CellRow, metric: str) -> None:
     value = row.metrics.get(metric)
     if value is None:
-        axes.text(0, place, f"  {row.state}", va="center", color=palette.MUTED, fontstyle="italic")
+        _label(axes, place, 0, row.state, fontstyle="italic", color=palette.MUTED)
         return
     axes.barh(place, value, height=0.62, color=palette.BLUE)
-    _label(axes, place, value, percent(value), bold=row.best)
+    _label(axes, place, value, percent(value), fontweight=_weight(row.best))
 
 
 def _icl(axes: Axes, place: int, row: IclRow, metric: str) -> None:
     spread = row.metrics.get(metric)
     if spread is None:
-        axes.text(0, place, "  no result", va="center", color=palette.MUTED, fontstyle="italic")
+        _label(axes, place, 0, "no result", fontstyle="italic", color=palette.MUTED)
         return
     axes.barh(place, spread.mean, height=0.62, color=palette.ORANGE, xerr=spread.sd, ecolor=palette.INK, capsize=2.5)
     if len(spread.values) > 1:
         axes.plot(spread.values, [place] * len(spread.values), "o", color=palette.INK, markersize=2.5, alpha=0.6)
     text = percent(spread.mean) if spread.sd is None else f"{percent(spread.mean)} ± {percent(spread.sd)}"
-    _label(axes, place, max([spread.mean + (spread.sd or 0), *spread.values]), text, bold=row.best)
+    _label(axes, place, max([spread.mean + (spread.sd or 0), *spread.values]), text, fontweight=_weight(row.best))
 
 
-def _label(axes: Axes, place: int, end: float, text: str, *, bold: bool) -> None:
-    axes.annotate(
-        text,
-        (end, place),
-        xytext=(5, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=9,
-        fontweight="bold" if bold else "normal",
-    )
+def _label(axes: Axes, place: int, end: float, text: str, **looks: Any) -> None:
+    axes.annotate(text, (end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9, **looks)
+
+
+def _shortened(title: str) -> str:
+    return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
+
+
+def _weight(bold: bool) -> str:
+    return "bold" if bold else "normal"
 
 
 def _values(pair: Pair) -> list[float]:

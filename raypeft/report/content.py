@@ -13,7 +13,7 @@ from raypeft.report.tables import Column, Table
 from raypeft.report.trials import Trial
 from raypeft.spec.plan import Plan
 
-CODEBLEU = (("codebleu", "CodeBLEU"), ("codebleu_flat", "CodeBLEU, flat"))
+CODEBLEU = (("codebleu", "CodeBLEU"), ("codebleu_flat", "flat"))
 
 
 def cell_table(numbers: Numbers) -> Table:
@@ -32,32 +32,33 @@ def cell_table(numbers: Numbers) -> Table:
     columns = [
         *_names(numbers.run.plan, lambda row: row.cell),
         metric(numbers.metric, _em(numbers.k)),
-        Column("above_icl", "Above ICL, points", lambda row: row.against_icl, show.points, numeric=True),
+        Column("above_icl", "Above ICL", lambda row: row.against_icl, show.points, numeric=True),
         *(metric(f"em@{k}", _em(k) if k == 1 else "") for k in _ks(numbers) if k != numbers.k),
         *(metric(key, title) for key, title in CODEBLEU),
         metric("chrf", ""),
         Column("validation_loss", "Validation loss", selected("validation_loss"), show.loss, numeric=True),
         Column("validation_em@10", "", selected("em@10")),
+        Column("hyperparameters", "", selected("hyperparameters")),
+        Column("paper_point", "", selected("paper_point")),
+        Column("", "Selected hyperparameters", chosen, long=True),
         Column("trainable_parameters", "Trainable", selected("trainable_parameters"), show.count, numeric=True),
         Column("parameters", "", selected("parameters")),
         Column("training_seconds", "Training, s", selected("training_seconds"), show.seconds, numeric=True),
-        Column("peak_memory_mib", "Peak memory, MiB", selected("peak_memory_mib"), show.mebibytes, numeric=True),
-        Column("hyperparameters", "", selected("hyperparameters")),
-        Column("paper_point", "", selected("paper_point")),
-        Column("", "Selected hyperparameters", chosen),
+        Column("peak_memory_mib", "Memory, MiB", selected("peak_memory_mib"), show.mebibytes, numeric=True),
         Column("trial", "", selected("trial")),
         Column("checkpoint_report", "", selected("checkpoint_report")),
-        Column("trials", "Trials", lambda row: row.trials, show.counts),
+        Column("trials", "Trials", lambda row: row.trials or None, show.counts),
         Column("test_items", "", lambda row: row.items),
         Column("test_seconds", "", lambda row: row.test_seconds),
         Column("best", "", lambda row: row.best),
-        Column("state", "State", lambda row: row.state),
-        Column("note", "Note", lambda row: row.note),
+        Column("", "Result", lambda row: f"{row.state}: {row.note}" if row.note else row.state, long=True),
+        Column("state", "", lambda row: row.state),
+        Column("note", "", lambda row: row.note),
     ]
     caption = (
-        f"{_em(numbers.k)}, {_em(1)} and CodeBLEU in percent, on the test items; CodeBLEU, flat is computed on code "
-        f"put on one line, as in the paper. Above ICL: points of {_em(numbers.k)} above the best number of examples in the "
-        "prompt. Validation loss in nats a token. Trainable: parameters. Training time and peak memory are of the "
+        f"{_em(numbers.k)}, {_em(1)} and CodeBLEU in percent, on the test items; flat: on code put on one line, as in "
+        f"the paper. Above ICL: points of {_em(numbers.k)} above the best number of examples in the prompt. "
+        "Validation loss in nats a token. Trainable: parameters. Training time and memory (its peak) are of the "
         "selected trial. Bold: highest of its model and data set."
     )
     return Table("cells", "Cells", columns, numbers.cells, lambda row: row.best, caption)
@@ -67,8 +68,8 @@ def comparison_table(numbers: Numbers) -> Table:
     """One row a model and data set: the best technique beside the best number of examples."""
     resolved, em = numbers.run.plan.resolved, _em(numbers.k)
 
-    def names(rows: list[CellRow]) -> str | None:
-        return " = ".join(resolved.techniques[row.cell.technique].title for row in rows) or None
+    def titles(pair: Pair) -> str:
+        return show.joined([numbers.technique(row) for row in pair.best])
 
     def best(pair: Pair) -> float | None:
         return pair.best[0].metrics.get(numbers.metric) if pair.best else None
@@ -79,7 +80,8 @@ def comparison_table(numbers: Numbers) -> Table:
     columns = [
         Column("model", "Model", lambda row: row.model, lambda name: resolved.models[name].title),
         Column("dataset", "Data set", lambda row: row.dataset, lambda name: resolved.datasets[name].title),
-        Column("technique", "Best technique", lambda row: names(row.best), emphasised=True),
+        Column("technique", "", lambda row: "; ".join(best.cell.technique for best in row.best) or None),
+        Column("", "Best technique", lambda row: titles(row) or None, emphasised=True),
         Column(numbers.metric, em, best, show.percent, numeric=True, emphasised=True),
         Column("icl_examples", "Best ICL, examples", lambda row: row.best_icl and row.best_icl.examples, numeric=True),
         Column("", f"ICL {em}", icl, _spread, numeric=True),
@@ -87,6 +89,7 @@ def comparison_table(numbers: Numbers) -> Table:
         Column(f"icl_{numbers.metric}_sd", "", lambda row: _sd(icl(row))),
         Column("difference", "Difference, points", lambda row: row.difference, show.points, numeric=True),
         Column("test_items", "Test items", lambda row: row.items, show.count, numeric=True),
+        Column("note", "Note", lambda row: row.note, long=True),
     ]
     caption = (
         f"{em} in percent on the test items; in-context learning (ICL) as mean ± sample standard deviation over seeds. "
@@ -122,9 +125,9 @@ def icl_table(numbers: Numbers) -> Table:
         Column("runs", "", lambda row: row.done),
         Column("planned_runs", "", lambda row: row.planned),
         Column("seconds", "Seconds a run", lambda row: row.seconds, show.seconds, numeric=True),
-        Column("peak_memory_mib", "Peak memory, MiB", lambda row: row.peak_memory_mib, show.mebibytes, numeric=True),
+        Column("peak_memory_mib", "Memory, MiB", lambda row: row.peak_memory_mib, show.mebibytes, numeric=True),
         Column("best", "", lambda row: row.best),
-        Column("note", "Note", lambda row: row.note),
+        Column("note", "Note", lambda row: row.note, long=True),
     ]
     caption = (
         "Mean ± sample standard deviation over the seeds that draw the examples, in percent; a single run has none. "
@@ -142,18 +145,18 @@ def trial_table(numbers: Numbers) -> Table:
     columns = [
         *_names(numbers.run.plan, lambda row: row.cell),
         Column("number", "Trial", lambda row: row.number, numeric=True, emphasised=True),
-        Column("", "Hyperparameters", point),
+        Column("", "Hyperparameters", point, long=True),
         Column("hyperparameters", "", lambda row: row.hyperparameters),
         Column("paper_point", "", lambda row: row.paper_point),
         Column("state", "State", lambda row: row.state),
-        Column("reason", "Reason", lambda row: row.reason),
+        Column("reason", "Reason", lambda row: row.reason, long=True),
         Column("reports", "Reports", lambda row: row.reports, numeric=True),
         Column("best_loss", "Best loss", lambda row: row.best_loss, show.loss, numeric=True, emphasised=True),
         Column("best_report", "at report", lambda row: row.best_report, numeric=True),
         Column("best_em@10", "Best EM@10", lambda row: row.best_em, show.percent, numeric=True),
         Column("training_seconds", "Training, s", lambda row: row.training_seconds, show.seconds, numeric=True),
         Column("evaluation_seconds", "Evaluation, s", lambda row: row.evaluation_seconds, show.seconds, numeric=True),
-        Column("peak_memory_mib", "Peak memory, MiB", lambda row: row.peak_memory_mib, show.mebibytes, numeric=True),
+        Column("peak_memory_mib", "Memory, MiB", lambda row: row.peak_memory_mib, show.mebibytes, numeric=True),
         Column("trainable_parameters", "", lambda row: row.trainable_parameters),
         Column("selected", "", lambda row: row.selected is not None),
         Column("trial", "", lambda row: row.name),

@@ -48,10 +48,11 @@ def write_figures(numbers: Numbers, folder: Path) -> Figures:
             name = f"comparison--{pair.model}--{pair.dataset}"
             figures.comparisons[pair.model, pair.dataset] = _save(figure, folder / name, label)
         for row in numbers.cells:
-            if not row.trials:
+            trials = numbers.trials_of(row.cell)
+            if not any(trial.curve for trial in trials):
                 continue
             label = f"Validation loss over epochs, trials of {row.cell.id}: {counts(row.trials)}"
-            figure = draw_curves(numbers.trials_of(row.cell), rungs, resolved.study.training.epochs)
+            figure = draw_curves(trials, rungs, resolved.study.training.epochs)
             name = f"loss--{row.cell.model}--{row.cell.dataset}--{row.cell.technique}"
             figures.curves[row.cell] = _save(figure, folder / name, label)
     return figures

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 ABSENT = "–"
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST_ERROR = 200
 
 
 def percent(value: float) -> str:
@@ -62,7 +63,7 @@ def joined(parts: list[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace what no document or terminal may be given: control characters (escape sequences) and lone surrogates."""
+    """Replace what no document or terminal may be given: controls, changes of writing direction, lone surrogates."""
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
@@ -72,6 +73,6 @@ def one_line(text: str) -> str:
 
 
 def last_line(traceback: str) -> str:
-    """The last line of a traceback that says anything: the error itself."""
-    lines = [line for line in traceback.splitlines() if line.strip()]
-    return one_line(lines[-1]) if lines else "unknown error"
+    """The last line of a traceback that says anything: the error itself, shortened."""
+    text = next((one_line(line) for line in reversed(traceback.splitlines()) if line.strip()), "unknown error")
+    return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"

@@ -44,6 +44,20 @@ class Pair:
         return self.best[0].against_icl if self.best else None
 
     @property
+    def note(self) -> str | None:
+        """Why numbers are missing; none where both sides have all their results."""
+        untested = sum(row.state != "tested" for row in self.cells)
+        missing = sum(row.planned - row.done for row in self.icl)
+        notes = []
+        if untested:
+            notes.append(f"{untested} of {len(self.cells)} techniques without a test result")
+        if not self.icl:
+            notes.append("no in-context learning planned")
+        elif missing:
+            notes.append(f"{missing} of {sum(row.planned for row in self.icl)} ICL runs without a result")
+        return "; ".join(notes) or None
+
+    @property
     def items(self) -> int | None:
         """Test items."""
         sizes = [row.items for row in self.cells] + [row.items for row in self.icl]

@@ -23,6 +23,7 @@ class Column:
         value: of a row; none where the row has none.
         show: how a value is shown to readers.
         numeric: whether it is set flush right.
+        long: whether it is text that may take several lines.
         emphasised: whether it is bold in rows that are the best of their kind.
     """
 
@@ -31,6 +32,7 @@ class Column:
     value: Callable[[Any], Value]
     show: Callable[[Any], str] = str
     numeric: bool = False
+    long: bool = False
     emphasised: bool = False
 
     def text(self, row: Any) -> str:

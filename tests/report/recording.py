@@ -1,0 +1,178 @@
+"""Writes run folders as a sweep and its jobs do, with hand-chosen numbers."""
+
+from pathlib import Path
+from typing import Any
+
+from raypeft.files import append_line, write_json, write_lines, write_text
+from raypeft.run import Run
+from raypeft.spec.plan import Cell, IclJob
+from raypeft.spec.resolve import resolve
+
+DECODER, ENCODER_DECODER, DATASET = "tiny-decoder", "tiny-encoder-decoder", "snippets"
+HOSTILE = "</pre><script>alert('x')</script><img src=x onerror=alert(1)> | `a` **b** $c$ \x1b[31m\x00 \u202e"
+TECHNIQUES = ("lora", "ia3", "prefix_tuning")
+STARTED = 1_800_000_000.0
+
+LORA_POINTS = [
+    {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003},
+    {"r": 4, "lora_alpha": 16, "lora_dropout": 0.0, "learning_rate": 0.00004},
+    {"r": 64, "lora_alpha": 128, "lora_dropout": 0.1, "learning_rate": 0.002},
+]
+LORA_LOSSES = [
+    [2.0, 1.5, 1.2, 1.0, 0.9, 0.85, 0.8],
+    [2.0, 1.9, 1.85, 1.8, 1.78, 1.75],
+    [2.0, 1.2, 0.9, 0.75, 0.8, 0.9, 1.1],
+]
+
+
+def block(em1: float, em10: float, codebleu: float, flat: float, items: int = 160) -> dict[str, Any]:
+    """A metric block as `raypeft.metrics.score` makes it."""
+    parts = {"ngram": codebleu, "weighted_ngram": codebleu, "syntax": codebleu, "dataflow": None}
+    return {
+        "items": items,
+        "em@1": em1,
+        "em@2": em1 + 1,
+        "em@5": em1 + 2,
+        "em@10": em10,
+        "em_ast@1": em1,
+        "codebleu": {"score": codebleu, **parts},
+        "codebleu_flat": {"score": flat, **parts},
+        "chrf": 50.0,
+    }
+
+
+class Recorder:
+    """Writes what a sweep and its jobs write."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.clock = STARTED
+
+    def trial(
+        self,
+        cell: Cell,
+        number: int,
+        hyperparameters: dict[str, Any],
+        losses: list[float],
+        em: float,
+        state: str | None = "finished",
+        reason: str | None = None,
+        error: str | None = None,
+    ) -> None:
+        name = cell.trial_name(number)
+        for report, loss in enumerate(losses):
+            self.clock += 2.0
+            row = {
+                "trial": name,
+                "cell": cell.id,
+                "number": number,
+                "report": report,
+                "epoch": report * 0.2,
+                "step": report * 16,
+                "validation_loss": loss,
+                "best_loss": min(losses[: report + 1]),
+                "em@10": em if report else 2.5,
+                "em@10_computed": True,
+                "training_seconds": report * 1.5,
+                "evaluation_seconds": (report + 1) * 0.5,
+                "peak_memory_mib": 512.0,
+                "trainable_parameters": 12288,
+                "parameters": 1012288,
+                "time": self.clock,
+            }
+            append_line(self.run.reports_file, row)
+        if state is None:
+            return
+        append_line(
+            self.run.trials_file,
+            {
+                "trial": name,
+                "cell": cell.id,
+                "number": number,
+                "state": state,
+                "reason": reason,
+                "hyperparameters": hyperparameters,
+                "paper_point": number == 0,
+                "reports": len(losses),
+                "best_report": losses.index(min(losses)) if losses else None,
+                "best_loss": min(losses, default=None),
+                "best_em@10": em if losses else None,
+                "training_seconds": 1.5 * max(len(losses) - 1, 0),
+                "evaluation_seconds": 0.5 * len(losses),
+                "peak_memory_mib": 512.0,
+                "trainable_parameters": 12288,
+                "parameters": 1012288,
+                "error": error,
+                "time": self.clock,
+            },
+        )
+
+    def select(self, cell: Cell, number: int, report: int, loss: float, em: float, point: dict[str, Any]) -> None:
+        write_json(
+            self.run.cell_folder(cell) / "selection.json",
+            {
+                "cell": cell.id,
+                "trial": cell.trial_name(number),
+                "number": number,
+                "hyperparameters": point,
+                "paper_point": number == 0,
+                "checkpoint_report": report,
+                "validation_loss": loss,
+                "em@10": em,
+                "training_seconds": 9.0,
+                "peak_memory_mib": 512.5,
+                "trainable_parameters": 12288,
+                "parameters": 1012288,
+                "select_by": "loss",
+                "considered": 3,
+                "trials": {"finished": 2, "stopped": 1},
+            },
+        )
+
+    def test(self, cell: Cell, metrics: dict[str, Any], predictions: list[dict[str, Any]]) -> None:
+        write_lines(self.run.cell_folder(cell) / "predictions.jsonl", predictions)
+        write_json(
+            self.run.cell_folder(cell) / "test.json",
+            {"cell": cell.id, "trial": "", "metrics": metrics, "seconds": 12.0, "peak_memory_mib": 600.0},
+        )
+
+    def icl(self, job: IclJob, metrics: dict[str, Any]) -> None:
+        write_json(
+            self.run.icl_file(job),
+            {
+                "model": job.model,
+                "dataset": job.dataset,
+                "examples": job.examples,
+                "seed": job.seed,
+                "metrics": metrics,
+                "example_ids": [],
+                "seconds": 20.0 + job.seed,
+                "peak_memory_mib": 700.0,
+            },
+        )
+
+
+def start(folder: Path, *settings: str, techniques: tuple[str, ...] = TECHNIQUES, trials: int = 3) -> Run:
+    """A run of the quickstart study in which nothing has happened."""
+    run = Run(folder)
+    resolved = resolve("quickstart", techniques=techniques, trials=trials, settings=settings)
+    write_text(run.study_file, resolved.dump())
+    return run
+
+
+def prediction(number: int) -> dict[str, Any]:
+    """Item 0 is hostile, item 1 matched at rank 1, item 2 at rank 5, the others not at all."""
+    matched = {1: 0, 2: 4}.get(number)
+    candidates = [f"guess_{number}_{rank}()" for rank in range(10)]
+    if matched is not None:
+        candidates[matched] = f"  answer_{number}()"
+    if number == 0:
+        candidates[0] = HOSTILE
+    return {
+        "id": f"test-{number:03d}",
+        "intent": f"intent {number} & more",
+        "prompt": "",
+        "reference": f"answer_{number}()",
+        "candidates": candidates,
+        "scores": [-float(rank) for rank in range(10)],
+    }
