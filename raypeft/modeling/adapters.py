@@ -98,4 +98,4 @@ def _detached(model: peft.PeftModel) -> Any:
     for name in ("peft_config", "_hf_peft_config_loaded"):
         if name in vars(inner):
             delattr(inner, name)
-    return inner.eval()
+    return inner.eval().requires_grad_(False)

@@ -20,7 +20,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 @dataclass
 class Base:
-    """A loaded base model with its tokenizer, not adapted."""
+    """A loaded base model with its tokenizer: not adapted, frozen, in evaluation mode."""
 
     name: str
     entry: ModelEntry
@@ -79,7 +79,7 @@ def load_base(name: str, entry: ModelEntry, precision: Precision) -> Base:
         raise UserError(f"cannot be loaded from {source}: {error}", where=where) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    model.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
     return Base(name, entry, source, model, tokenizer)
 
 

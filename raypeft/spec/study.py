@@ -93,14 +93,14 @@ class Test(Strict):
     """Final decoding: beam search, also used for EM@10 during training.
 
     Attributes:
-        beams: beam width.
+        beams: beam width, at least 2.
         candidates: ranked candidates kept an item.
         decode_batch: items decoded together.
     """
 
     __test__ = False
 
-    beams: Positive = 10
+    beams: int = Field(default=10, ge=2)
     candidates: Positive = 10
     decode_batch: Positive = 16
 

@@ -1,0 +1,58 @@
+"""Shared by all tests: the embedded models, loaded once, and one Ray instance a session."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raypeft.spec.plan import Plan
+from raypeft.spec.resolve import resolve
+
+MODELS = ("tiny-decoder", "tiny-encoder-decoder")
+TECHNIQUES = ("full", "lora", "ia3", "prompt_tuning", "prefix_tuning")
+SMALL = (
+    "data.train=40",
+    "data.validation=12",
+    "data.test=10",
+    "validation.em_items=4",
+    "training.epochs=2",
+    "training.evaluate_every=0.4",
+    "early_stopping.grace=2",
+    "early_stopping.factor=2",
+    "search.trials=3",
+    "icl.examples=[0, 1]",
+    "icl.seeds=[42, 777]",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny models are faster on one thread, and their sums do not depend on how many cores there are."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def small_plan() -> Plan:
+    """The quickstart reduced to seconds: 10 cells, 3 trials, 5 reports, rungs at 2 and 4."""
+    return Plan(resolve("quickstart", settings=SMALL))
+
+
+@pytest.fixture(scope="session")
+def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray instance for every test that needs one."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public data sets beside the repository; tests that need it skip where it is absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"public data sets are not at {folder}")
+    return folder
