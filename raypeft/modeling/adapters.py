@@ -1,6 +1,7 @@
 """Adapting a base model and giving it back as it was."""
 
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,23 @@ def adapter_config(base: Base, technique: Technique, hyperparameters: Mapping[st
         arguments["tokenizer_name_or_path"] = base.source
     arguments |= {name: value for name, value in hyperparameters.items() if name != "learning_rate"}
     return getattr(peft, technique.peft)(task_type=TASKS[base.entry.architecture], **arguments)
+
+
+def technique_problems(name: str, technique: Technique) -> list[str]:
+    """What of a technique its peft class does not know: the class itself, or arguments by name."""
+    if technique.peft is None:
+        return []
+    kind = getattr(peft, technique.peft, None)
+    if not (isinstance(kind, type) and issubclass(kind, peft.PeftConfig)):
+        known = sorted(entry for entry in dir(peft) if entry.endswith("Config"))
+        return [f"techniques.{name}.peft: peft has no configuration '{technique.peft}'; it has {', '.join(known)}"]
+    fields = {field.name for field in dataclasses.fields(kind)}
+    return [
+        f"techniques.{name}.{section}.{argument}: peft.{technique.peft} has no such argument"
+        for section, arguments in (("arguments", technique.arguments), ("search", technique.search))
+        for argument in arguments
+        if argument not in fields | {"learning_rate"}
+    ]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import ray
 from ray import tune
 from ray.tune import FailureConfig, RunConfig, TuneConfig
 
+from raypeft.errors import UserError
 from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, Plan
@@ -14,7 +15,7 @@ from raypeft.spec.study import Resources
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.scheduler import CellScheduler
 from raypeft.sweep.searcher import CellSearcher
-from raypeft.sweep.worker import train_trial
+from raypeft.sweep.worker import check_techniques, train_trial
 
 WORKER_DEATHS = 3
 REPORT_KEYS = (
@@ -48,6 +49,7 @@ def sweep(run: Run, progress: Progress) -> None:
     each of which goes on from its own checkpoint.
 
     Raises:
+        UserError: a technique names something that peft does not have; nothing has been trained then.
         KeyboardInterrupt: the sweep was interrupted with trials left; the same call goes on.
     """
     plan = run.plan
@@ -62,6 +64,8 @@ def sweep(run: Run, progress: Progress) -> None:
     searcher.enqueue(left)
     if not left:
         return
+    if problems := ray.get(ray.remote(check_techniques).remote(str(run.folder.resolve()))):
+        raise UserError("\n" + "\n".join(f"  {problem}" for problem in problems), where=str(run.study_file))
     resources = plan.resolved.study.resources
     tuner = tune.Tuner(
         tune.with_resources(train_trial, trial_resources(resources, ray.cluster_resources())),

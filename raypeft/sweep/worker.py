@@ -45,6 +45,14 @@ def train_trial(config: dict[str, Any]) -> None:
         tune.report({"report": -1, "validation_loss": None, "end": "error", "error": traceback.format_exc()})
 
 
+def check_techniques(folder: str) -> list[str]:
+    """Every problem of the study's techniques that only peft can tell, found in a worker before anything is trained."""
+    from raypeft.modeling.adapters import technique_problems
+
+    techniques = _plan(Path(folder)).resolved.techniques
+    return [problem for name, technique in techniques.items() for problem in technique_problems(name, technique)]
+
+
 @functools.lru_cache(maxsize=1)
 def _plan(folder: Path) -> Plan:
     return Run(folder).plan

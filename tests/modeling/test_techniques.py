@@ -1,0 +1,38 @@
+"""A technique that peft does not understand is refused by name before anything is trained."""
+
+from pathlib import Path
+
+from raypeft.modeling.adapters import technique_problems
+from raypeft.spec.loading import names
+from raypeft.spec.technique import Technique, load_technique
+
+
+def test_every_shipped_technique_is_understood() -> None:
+    assert len(names("search_spaces")) >= 5
+    for name in names("search_spaces"):
+        assert technique_problems(name, load_technique(name)) == []
+
+
+def test_unknown_arguments_are_named_all_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_text(
+        "title: Odd\npeft: LoraConfig\narguments: {biass: none}\n"
+        "paper: {rank: 4, learning_rate: 1.0e-3}\nsearch: {rank: {choice: [4]}, learning_rate: {choice: [1.0e-3]}}\n"
+    )
+    assert technique_problems("odd", load_technique(str(file))) == [
+        "techniques.odd.arguments.biass: peft.LoraConfig has no such argument",
+        "techniques.odd.search.rank: peft.LoraConfig has no such argument",
+    ]
+
+
+def test_an_unknown_class_is_named() -> None:
+    technique = Technique.model_validate(
+        {
+            "title": "None",
+            "peft": "LoraConfiguration",
+            "paper": {"learning_rate": 1e-3},
+            "search": {"learning_rate": {"choice": [1e-3]}},
+        }
+    )
+    (problem,) = technique_problems("none", technique)
+    assert "no configuration 'LoraConfiguration'" in problem and "LoraConfig" in problem
