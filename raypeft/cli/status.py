@@ -5,11 +5,11 @@ import time
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from raypeft.cli.arguments import RunArgument, find_run
+from raypeft.cli.output import lines_table, print_lines
 from raypeft.progress import duration
 from raypeft.report.cells import CellRow
 from raypeft.report.formatting import ABSENT, counts, loss, one_line, percent
@@ -26,10 +26,9 @@ def status(
     if as_json:
         typer.echo(json.dumps(_content(numbers, now), indent=2, ensure_ascii=False))
         return
-    console = Console()
-    console.print(_table(numbers))
+    print_lines(_table(numbers))
     for line in _lines(numbers, now):
-        console.print(Text(line), soft_wrap=True)
+        typer.echo(line)
 
 
 def _content(numbers: Numbers, now: Standing) -> dict[str, Any]:
@@ -59,19 +58,17 @@ def _cell(numbers: Numbers, row: CellRow) -> dict[str, Any]:
 
 
 def _table(numbers: Numbers) -> Table:
-    table = Table("cell", "state", "trials", box=None, pad_edge=False)
-    for name in ("best loss", f"test EM@{numbers.k}"):
-        table.add_column(name, justify="right")
-    table.add_column("note")
+    test = f"test EM@{numbers.k}"
+    table = lines_table("cell", "state", "best loss", test, "trials", "note", right=("best loss", test))
     for row in numbers.cells:
         cell = _cell(numbers, row)
         value, best = cell[numbers.metric], cell["best_loss"]
         table.add_row(
-            Text(row.cell.id, overflow="fold"),
+            Text(row.cell.id),
             row.state,
-            counts(row.trials) or ABSENT,
             ABSENT if best is None else loss(best),
             ABSENT if value is None else percent(value),
+            counts(row.trials) or ABSENT,
             Text(one_line(row.note or "")),
         )
     return table

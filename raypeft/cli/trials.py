@@ -5,11 +5,10 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from raypeft.cli.arguments import RunArgument, find_run
+from raypeft.cli.output import lines_table, print_lines
 from raypeft.report.formatting import ABSENT, hyperparameters, loss, one_line, percent
 from raypeft.report.trials import Trial, read_trials
 
@@ -23,25 +22,29 @@ def trials(
     if as_json:
         typer.echo(json.dumps([_content(trial) for trial in rows], indent=2, ensure_ascii=False))
         return
-    console = Console()
-    table = Table("trial", "hyperparameters", box=None, pad_edge=False)
-    for name in ("reports", "best loss", "EM@10"):
-        table.add_column(name, justify="right")
-    table.add_column("state")
-    table.add_column("reason")
+    table = lines_table(
+        "trial",
+        "reports",
+        "best loss",
+        "EM@10",
+        "state",
+        "hyperparameters",
+        "reason",
+        right=("reports", "best loss", "EM@10"),
+    )
     for trial in rows:
         table.add_row(
-            Text(trial.name, overflow="fold"),
-            Text(hyperparameters(trial.hyperparameters) or ABSENT),
+            Text(trial.name),
             str(trial.reports),
             ABSENT if trial.best_loss is None else loss(trial.best_loss),
             ABSENT if trial.best_em is None else percent(trial.best_em),
             f"{trial.state}, selected" if trial.selected is not None else trial.state,
+            Text(one_line(hyperparameters(trial.hyperparameters)) or ABSENT),
             Text(one_line(trial.reason or "")),
         )
-    console.print(table)
+    print_lines(table)
     if waiting := found.plan.trials - len(rows):
-        console.print(f"{waiting} of {found.plan.trials} trials have not begun.", highlight=False)
+        typer.echo(f"{waiting} of {found.plan.trials} trials have not begun.")
 
 
 def _content(trial: Trial) -> dict[str, Any]:

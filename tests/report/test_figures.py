@@ -1,6 +1,7 @@
 """Figures: what is drawn where, and files that do not change without a reason."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,9 @@ from raypeft.report.curves import draw_curves
 from raypeft.report.figures import write_figures
 from raypeft.report.numbers import gather
 from raypeft.run import Run
+from raypeft.spec.plan import Cell
+
+from .recording import DATASET, DECODER, Recorder
 
 
 def lines(run: Run) -> list[Line2D]:
@@ -36,6 +40,17 @@ def test_rungs_and_the_selected_checkpoint_are_marked(partial: Run) -> None:
     drawn = lines(partial)
     assert [points(line) for line in drawn[:2]] == [[(1.0, 0.0), (1.0, 1.0)], [(3.0, 0.0), (3.0, 1.0)]]
     assert [points(line) for line in drawn if line.get_marker() == "*"] == [[(0.6, 0.75)]]
+
+
+def test_the_end_of_a_diverged_trial_stays_in_sight(begin: Callable[..., Recorder]) -> None:
+    record = begin()
+    cell = Cell(DECODER, DATASET, "lora")
+    record.trial(cell, 0, {}, [2.0, 1.0], 10.0)
+    record.trial(cell, 1, {}, [2.0, 50.0, 90.0], 0.0, "stopped")
+    axes = draw_curves(gather(record.run).trials, [], 5.0).axes[0]
+    assert [points(line) for line in axes.lines if line.get_marker() == "x"] == [[(0.4, 4.0)]]
+    assert [text.get_text() for text in axes.texts] == ["0", "1 ↑"]
+    assert 4.0 < axes.get_ylim()[1] < 5.0
 
 
 def test_bars_have_the_lengths_of_the_numbers(partial: Run) -> None:
