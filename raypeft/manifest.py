@@ -15,6 +15,7 @@ from raypeft.data.sources import SPLITS, content_hash, load_split
 from raypeft.errors import UserError
 from raypeft.files import write_json
 from raypeft.run import Run
+from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Plan
 
 PACKAGES = ("torch", "ray", "optuna", "transformers", "peft", "accelerate", "tokenizers", "codebleu", "numpy")
@@ -43,6 +44,7 @@ def write_manifest(run: Run) -> None:
         run.manifest_file,
         {
             "raypeft": __version__,
+            "git": _git(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
             "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -80,13 +82,21 @@ def model_source(plan: Plan, name: str) -> dict[str, Any]:
         UserError: the folder is missing or holds no model.
     """
     entry = plan.resolved.models[name]
-    where = f"models.{name}.folder"
+    where = f"catalogue.models.{name}.folder"
     folder = entry.path(where)
     if folder is None:
         return {"hub": entry.hub, "revision": entry.revision}
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} holds no model: there is no config.json", where=where)
     return {"folder": entry.folder}
+
+
+def _git() -> str | None:
+    """Commit of the checkout that the package runs from, marked where it has changes."""
+    checkout = PACKAGE.parent
+    return (
+        _output("git", "-C", str(checkout), "describe", "--always", "--dirty") if (checkout / ".git").exists() else None
+    )
 
 
 def _cpu() -> str:
@@ -98,13 +108,13 @@ def _cpu() -> str:
 
 
 def _gpus() -> list[str]:
+    listing = _output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
+    return [line.strip() for line in (listing or "").splitlines() if line.strip()]
+
+
+def _output(*command: str) -> str | None:
     try:
-        listing = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [line.strip() for line in listing.stdout.splitlines() if line.strip()] if listing.returncode == 0 else []
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -2,8 +2,10 @@
 
 import shutil
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+from raypeft.errors import UserError
 from raypeft.files import write_json
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
@@ -49,6 +51,8 @@ def _select(run: Run, cell: Cell, ended: list[dict[str, Any]]) -> dict[str, Any]
     folder = run.cell_folder(cell)
     if not candidates:
         reason = "no trial could be used: " + ", ".join(f"{count} {state}" for state, count in states.items())
+        if faults := sorted({row["reason"] for row in ended if row["state"] == "error"}):
+            reason += f" ({'; '.join(faults)})"
         selection: dict[str, Any] = {"cell": cell.id, "trial": None, "reason": reason, "trials": states}
         write_json(folder / "selection.json", selection)
         return selection
@@ -79,8 +83,12 @@ def _select(run: Run, cell: Cell, ended: list[dict[str, Any]]) -> dict[str, Any]
     return selection
 
 
-def _best_checkpoint(run: Run, row: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _best_checkpoint(run: Run, row: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     found = best(run.trial_folder(row["trial"]), run.plan.resolved.study.validation.select_by)
     if found is None:
-        raise FileNotFoundError(f"trial {row['trial']} ended as {row['state']} and has no checkpoint left")
+        raise UserError(
+            f"trial {row['trial']} ended as {row['state']}, but its checkpoints are gone",
+            where=str(run.trial_folder(row["trial"])),
+            hint="Restore them, or start anew with --fresh.",
+        )
     return found

@@ -3,42 +3,37 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from raypeft.cli.output import lines_table, print_lines
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import shipped_catalogue
-from raypeft.spec.loading import find, names, read_yaml
+from raypeft.spec.documents import read_yaml
+from raypeft.spec.loading import find, names
 from raypeft.spec.technique import load_technique
 
 
 def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques or studies")]) -> None:
-    """List the models, datasets, techniques or studies that are known."""
-    table = Table(box=None, pad_edge=False)
+    """List the models, datasets, techniques or studies that are known, one a line."""
     if kind == "models":
-        _columns(table, "model", "family", "architecture", "parameters", "from")
+        table = lines_table("model", "family", "architecture", "parameters", "from", right=("parameters",))
         for name, model in shipped_catalogue().models.items():
             table.add_row(name, model.family, model.architecture, f"{model.parameters:,}", model.hub or model.folder)
     elif kind == "datasets":
-        _columns(table, "dataset", "title", "from")
+        table = lines_table("dataset", "title", "from")
         for name, dataset in shipped_catalogue().datasets.items():
             table.add_row(name, dataset.title, dataset.hub or dataset.folder)
     elif kind == "techniques":
-        _columns(table, "technique", "peft class", "paper's point", "search")
+        table = lines_table("technique", "peft class", "paper's point", "search")
         for name in names("search_spaces"):
             technique = load_technique(name)
             point = ", ".join(f"{key} {value}" for key, value in technique.paper.items())
             space = ", ".join(f"{key} {dimension}" for key, dimension in technique.search.items())
-            table.add_row(name, technique.peft or "none", point, space)
+            table.add_row(name, technique.peft or "none", Text(point), Text(space))
     elif kind == "studies":
-        _columns(table, "study", "question")
+        table = lines_table("study", "question")
         for name in names("studies"):
-            table.add_row(name, str(read_yaml(find(name, "studies")).get("question", "")))
+            table.add_row(name, Text(str(read_yaml(find(name, "studies")).get("question", ""))))
     else:
         raise UserError(f"cannot list '{kind}'", hint="It lists models, datasets, techniques or studies.")
-    Console().print(table)
-
-
-def _columns(table: Table, *names: str) -> None:
-    for name in names:
-        table.add_column(name, overflow="fold")
+    print_lines(table)

@@ -15,6 +15,7 @@ from raypeft.spec.resolve import ResolvedStudy, resolve
 
 INTERRUPTED = 130
 FAILED = 3
+ANEW = "Start anew with --fresh, or keep both with another --out."
 
 
 def study(
@@ -24,7 +25,7 @@ def study(
     model: Annotated[list[str] | None, typer.Option(help="only this model; may be repeated")] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="only this data set; may be repeated")] = None,
     technique: Annotated[list[str] | None, typer.Option(help="only this technique; may be repeated")] = None,
-    samples: Annotated[int | None, typer.Option(help="trials a cell")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="trials a cell")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any key of the study")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder (default runs/<study>)")] = None,
     ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
@@ -42,13 +43,13 @@ def study(
         trials=samples,
         settings=set_ or (),
     )
-    console = Console()
     if plan:
-        show_plan(Plan(resolved), console)
+        show_plan(Plan(resolved))
         return
+    stages, console = _stages(stage), Console()
     folder = out or Path("runs") / resolved.name
     _prepare(folder, resolved, console, fresh=fresh)
-    raise typer.Exit(_run(resolved, folder, console, _stages(stage), ray_address))
+    raise typer.Exit(_run(resolved, folder, console, stages, ray_address))
 
 
 def _stages(stage: list[str] | None) -> tuple[str, ...]:
@@ -64,25 +65,32 @@ def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: 
     if fresh and run.study_file.exists():
         shutil.rmtree(folder)
     if not run.study_file.exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(
                 "is not empty and holds no run", where=str(folder), hint="Choose another folder with --out."
             )
         return
-    if changes := differences(ResolvedStudy.load(run.study_file), resolved):
+    if not run.manifest_file.exists():  # nothing has begun: the run was refused for its data or models
+        run.study_file.unlink()
+        return
+    try:
+        frozen = ResolvedStudy.load(run.study_file)
+    except UserError as error:
+        raise UserError(f"its study cannot be read\n{error}", where=str(folder), hint=ANEW) from error
+    if changes := differences(frozen, resolved):
         raise UserError(
             "holds a run of another version of this study:\n" + "\n".join(f"  {change}" for change in changes),
             where=str(folder),
-            hint="Start anew with --fresh, or keep both with another --out.",
+            hint=ANEW,
         )
-    console.print(f"Going on with the run in {folder}", highlight=False)
+    console.print(f"Going on with the run in {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 def differences(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
     """Each key whose value differs, with both values."""
     before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
     return [
-        f"{key}: was {before.get(key, 'absent')}, is {after.get(key, 'absent')}"
+        f"{key.removeprefix('study.')}: was {before.get(key, 'absent')}, is {after.get(key, 'absent')}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key, "absent") != after.get(key, "absent")
     ]

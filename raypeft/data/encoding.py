@@ -45,7 +45,9 @@ def fitted_prompt(tokenizer: Any, intent: str, architecture: Architecture, most:
     while len(ids) > most and words:
         shortened = True
         words = words[: max(0, len(words) - (len(ids) - most))]
-        ids = prompt_ids(tokenizer, tuned_prompt(tokenizer.decode(words), architecture), architecture)
+        # a cut inside a character decodes to U+FFFD
+        kept = tokenizer.decode(words).rstrip("\ufffd")
+        ids = prompt_ids(tokenizer, tuned_prompt(kept, architecture), architecture)
     return ids, shortened
 
 

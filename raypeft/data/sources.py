@@ -19,7 +19,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Item:
-    """One intent and the code that answers it; `id` is the data set's own, or the row's number."""
+    """One intent and the code that answers it; `id` is the data set's own, or the number of its line in the file."""
 
     id: str
     intent: str
@@ -34,18 +34,23 @@ def load_split(name: str, entry: DatasetEntry, split: Split, subsets: Subsets) -
     Raises:
         UserError: the folder, file or a column is missing, a line is not JSON, or a test row is null.
     """
-    where = f"datasets.{name}"
+    where = f"catalogue.datasets.{name}"
     folder = entry.path(f"{where}.folder")
     if folder is None:
         raise UserError(
             f"is on the hub ({entry.hub}), and only local folders of JSON lines are read",
             where=where,
-            hint="Download its files and name them with folder: and files:",
+            hint="Download its files, and name their folder with folder: instead of hub:",
         )
     path = folder / entry.files[split]
-    items = _read(path, entry, f"{where}.files.{split}", keep_null=split == "test")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} cannot be read: {reason}", where=f"{where}.files.{split}") from error
+    items = _items(text, entry, path, f"{where}.columns", keep_null=split == "test")
     if not items:
-        raise UserError(f"{path} holds no usable row", where=f"{where}.files.{split}")
+        raise UserError(f"{path} holds no row with both intent and code", where=f"{where}.files.{split}")
     return subset(items, getattr(subsets, split), f"{subsets.seed}:{split}")
 
 
@@ -66,32 +71,29 @@ def content_hash(items: Sequence[Item]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path, entry: DatasetEntry, where: str, *, keep_null: bool) -> list[Item]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", where=where) from error
+def _items(text: str, entry: DatasetEntry, path: Path, columns_key: str, *, keep_null: bool) -> list[Item]:
     items: list[Item] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON texts may hold U+2028 as it is
         if not line.strip():
             continue
+        place = f"{path}, line {number}"
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise UserError(f"line {number} is not JSON: {error}", where=str(path)) from error
+            raise UserError(f"is not JSON: {error}", where=place) from error
         if not isinstance(row, dict):
-            raise UserError(f"line {number} is not a JSON object", where=str(path))
+            raise UserError("is not a JSON object", where=place)
         if absent := [column for column in entry.columns.values() if column not in row]:
             raise UserError(
-                f"{path} has no column '{absent[0]}' in line {number}",
-                where=f"{where.split('.files')[0]}.columns",
-                hint=f"Its columns are: {', '.join(row)}",
+                f"{place} has no column '{absent[0]}'", where=columns_key, hint=f"Its columns are: {', '.join(row)}"
             )
         intent, code = row[entry.columns["intent"]], row[entry.columns["code"]]
         if intent is None or code is None:
             if keep_null:
-                raise UserError(f"line {number} has no intent or no code, and a test item needs both", where=str(path))
+                raise UserError("has no intent or no code, and a test item needs both", where=place)
             continue
-        identifier = row[entry.columns["id"]] if "id" in entry.columns else len(items)
-        items.append(Item(str(identifier), str(intent), str(code)))
+        if not (isinstance(intent, str) and isinstance(code, str)):
+            raise UserError("intent and code must be texts", where=place)
+        identifier = row[entry.columns["id"]] if "id" in entry.columns else number
+        items.append(Item(str(identifier), intent, code))
     return items

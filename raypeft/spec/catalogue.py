@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from raypeft.errors import UserError
-from raypeft.spec.loading import PACKAGE, Strict, expand, read_yaml, validate
+from raypeft.spec.documents import read_yaml
+from raypeft.spec.loading import PACKAGE, Inconsistent, Strict, expand, validate
 
 EMBEDDED = "embedded:"
+
+# Names become folders of a run and parts of cell and trial names.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Location(Strict):
@@ -41,7 +45,8 @@ class Location(Strict):
             return PACKAGE / "embedded" / self.folder.removeprefix(EMBEDDED)
         path = Path(expand(self.folder, where)).expanduser()
         if not path.is_dir():
-            raise UserError(f"folder {path} does not exist", where=where)
+            hint = f"Correct it in the study, or with --set {where}=FOLDER"
+            raise UserError(f"folder {path} does not exist", where=where, hint=hint)
         return path
 
 
@@ -86,18 +91,20 @@ class DatasetEntry(Location):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if absent := {"train", "validation", "test"} - set(self.files):
-            raise ValueError(f"files lacks {sorted(absent)}")
-        if absent := {"intent", "code"} - set(self.columns):
-            raise ValueError(f"columns lacks {sorted(absent)}")
+        wrong = [
+            (f"files.{split}", "is missing") for split in ("train", "validation", "test") if split not in self.files
+        ]
+        wrong += [(f"columns.{column}", "is missing") for column in ("intent", "code") if column not in self.columns]
+        if wrong:
+            raise Inconsistent(wrong)
         return self
 
 
 class Catalogue(Strict):
     """Models and data sets by their short names."""
 
-    models: dict[str, ModelEntry] = {}
-    datasets: dict[str, DatasetEntry] = {}
+    models: dict[Name, ModelEntry] = {}
+    datasets: dict[Name, DatasetEntry] = {}
 
     def extended(self, other: "Catalogue") -> "Catalogue":
         """This catalogue with the entries of another, which win."""

@@ -1,42 +1,38 @@
-"""Reading YAML into validated specifications, every problem of a file in one message."""
+"""Finding specifications by name and validating them, every problem of a file in one message."""
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raypeft.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_NOUNS = {"studies": "study", "search_spaces": "technique"}
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
 
 class Strict(BaseModel):
-    """Base of every specification: immutable, unknown keys refused."""
+    """Base of every specification: immutable, unknown keys, infinity and NaN refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one YAML mapping.
+class Inconsistent(ValueError):
+    """Keys that are valid each by itself and do not go together.
 
-    Raises:
-        UserError: the file is missing, is not YAML, or holds something other than a mapping.
+    Args:
+        wrong: (key, message) pairs, the key relative to the mapping that was validated.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except yaml.YAMLError as error:
-        raise UserError(f"is not valid YAML: {error}", where=str(path)) from error
-    if not isinstance(content, dict):
-        raise UserError("must hold a mapping of keys to values", where=str(path))
-    return content
+
+    def __init__(self, wrong: Sequence[tuple[str, str]]) -> None:
+        self.wrong = wrong
+        super().__init__("; ".join(f"{key}: {message}" for key, message in wrong))
 
 
 def validate(kind: type[Spec], content: Any, where: str) -> Spec:
@@ -48,17 +44,55 @@ def validate(kind: type[Spec], content: Any, where: str) -> Spec:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise UserError("\n".join(problems(error)), where=where) from error
+        raise listed(problems(error, content), where) from error
 
 
-def problems(error: ValidationError) -> list[str]:
-    """One line a problem: the dotted key and what is wrong with it."""
-    lines = []
+def listed(lines: Sequence[str], where: str, hint: str | None = None) -> UserError:
+    """The error that shows problems one a line."""
+    return UserError("".join(f"\n  {line}" for line in lines), where=where, hint=hint)
+
+
+def problems(error: ValidationError, content: Any) -> list[str]:
+    """One line a problem: the dotted key and what is wrong with it.
+
+    Whether keys go together is known only where each of them is valid by itself.
+    """
+    found: dict[str, list[str]] = {}
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-        message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
-        lines.append(f"  {key}: {message}")
-    return lines
+        keys = _keys(item["loc"], content, named=item["type"] in ("missing", "extra_forbidden"))
+        cause = item.get("ctx", {}).get("error")
+        pairs = cause.wrong if isinstance(cause, Inconsistent) else [("", _message(item["type"], item["msg"]))]
+        for key, message in pairs:
+            messages = found.setdefault(".".join([*keys, key] if key else keys) or "(whole file)", [])
+            if message not in messages:
+                messages.append(message)
+    return [f"{key}: {'; or: '.join(messages)}" for key, messages in found.items()]
+
+
+def _message(kind: str, text: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key"
+    if kind == "missing":
+        return "is missing"
+    if kind == "model_type":
+        return "should hold keys"
+    return text.removeprefix("Value error, ").replace("Input should", "should")
+
+
+def _keys(location: Sequence[str | int], content: Any, *, named: bool) -> list[str]:
+    """The keys of a pydantic location, without its names for the alternatives of a union.
+
+    `named` says that the last part is a key even if the content does not have it.
+    """
+    keys = []
+    for index, part in enumerate(location):
+        present = isinstance(content, dict) and part in content
+        present = present or (isinstance(content, list) and isinstance(part, int) and part < len(content))
+        if present:
+            content = content[part]
+        if present or (named and index == len(location) - 1):
+            keys.append(str(part))
+    return keys
 
 
 def shipped(kind: str) -> Path:
@@ -82,7 +116,7 @@ def find(name: str, kind: str) -> Path:
         if path.is_file():
             return path
     raise UserError(
-        f"there is no {kind.removesuffix('s').replace('_', ' ')} '{name}'",
+        f"there is no {_NOUNS[kind]} '{name}'",
         hint=f"Known: {', '.join(names(kind))}. A path to a .yaml file works too.",
     )
 
@@ -91,18 +125,20 @@ def names(kind: str) -> list[str]:
     """Names that `find` knows for a kind, those of the working directory included, sorted."""
     folders = (Path(kind), shipped(kind))
     files = ((folder, path) for folder in folders for path in folder.rglob("*.yaml"))
-    return sorted({str(path.relative_to(folder).with_suffix("")) for folder, path in files})
+    return sorted({path.relative_to(folder).with_suffix("").as_posix() for folder, path in files})
 
 
 def expand(text: str, where: str) -> str:
     """Replace `${NAME}` by environment variables.
 
     Raises:
-        UserError: a variable is not set.
+        UserError: a variable is not set, or empty.
     """
-    missing = [name for name in _VARIABLE.findall(text) if name not in os.environ]
+    missing = [name for name in _VARIABLE.findall(text) if not os.environ.get(name)]
     if missing:
         raise UserError(
-            f"environment variable {', '.join(missing)} is not set", where=where, hint=f"export {missing[0]}=…"
+            f"environment variable {', '.join(missing)} is not set",
+            where=where,
+            hint="\n".join(f"export {name}=…" for name in dict.fromkeys(missing)),
         )
     return _VARIABLE.sub(lambda match: os.environ[match.group(1)], text)

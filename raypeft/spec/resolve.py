@@ -1,14 +1,15 @@
 """From a study's name and overrides to a resolved study that needs no further file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
+from pydantic import ValidationError
 
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import DatasetEntry, ModelEntry, shipped_catalogue
-from raypeft.spec.loading import Strict, find, read_yaml, validate
+from raypeft.spec.documents import dump_yaml, parse_yaml, read_yaml
+from raypeft.spec.loading import Strict, find, listed, problems, validate
 from raypeft.spec.study import Study
 from raypeft.spec.technique import Technique, load_technique
 
@@ -24,7 +25,7 @@ class ResolvedStudy(Strict):
 
     def dump(self) -> str:
         """As YAML, readable by `load`."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+        return dump_yaml(self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -58,38 +59,65 @@ def resolve(
     """
     path = find(name, "studies")
     content = read_yaml(path)
+    if trials is not None:
+        settings = [*settings, f"search.trials={trials}"]
     for setting in settings:
         _set(content, setting)
-    if trials is not None:
-        _set(content, f"search.trials={trials}")
-    where = str(path) + (" with --set" if settings else "")
+    where = str(path) + "".join(f", with {setting}" for setting in settings)
+    _check(content, where)
     _keep(content, "models", models)
     _keep(content, "datasets", datasets)
     _keep(content, "techniques", techniques)
     study = validate(Study, content, where)
-
-    wrong: list[str] = []
     catalogue = shipped_catalogue().extended(study.catalogue)
-    wanted = list(dict.fromkeys(model for model, _ in study.pairs()))
-    for kind, names, known in (("models", wanted, catalogue.models), ("datasets", study.datasets, catalogue.datasets)):
-        wrong += [f"  {kind}: unknown '{name}'; known: {', '.join(known)}" for name in names if name not in known]
-    loaded: dict[str, Technique] = {}
-    for technique in dict.fromkeys(technique for _, technique in study.pairs()):
-        try:
-            loaded[Path(technique).stem] = load_technique(technique)
-        except UserError as error:
-            wrong.append(f"  techniques: {error}")
-    if wrong:
-        raise UserError("\n" + "\n".join(wrong), where=where)
     resolved = ResolvedStudy(
         name=path.stem,
         study=study,
-        models={name: catalogue.models[name] for name in wanted},
-        datasets={name: catalogue.datasets[name] for name in study.datasets},
-        techniques=loaded,
+        models={model: catalogue.models[model] for model, _ in study.pairs()},
+        datasets={dataset: catalogue.datasets[dataset] for dataset in study.datasets},
+        techniques={Path(technique).stem: load_technique(technique) for _, technique in study.pairs()},
     )
     _check_targets(resolved, where)
     return resolved
+
+
+def _check(content: Mapping[str, Any], where: str) -> None:
+    """Raise whatever is wrong with a study and the names in it, also where other parts of it are invalid."""
+    wrong: list[str] = []
+    try:
+        Study.model_validate(content)
+    except ValidationError as error:
+        wrong += problems(error, content)
+    shipped = shipped_catalogue()
+    for kind, known in (("models", [*shipped.models]), ("datasets", [*shipped.datasets])):
+        own = content.get("catalogue")
+        own = own.get(kind) if isinstance(own, dict) else None
+        known += [entry for entry in own if entry not in known] if isinstance(own, dict) else []
+        wrong += [
+            f"{key}: unknown '{name}'; known: {', '.join(known)}"
+            for key, name in _named(content, kind)
+            if name not in known
+        ]
+    stems: dict[str, str] = {}
+    for key, name in _named(content, "techniques"):
+        if stems.setdefault(Path(name).stem, name) != name:
+            wrong.append(f"{key}: '{name}' and '{stems[Path(name).stem]}' have the same name; rename one file")
+        try:
+            load_technique(name)
+        except UserError as error:
+            wrong.append(f"{key}: " + str(error).replace("\n", "\n  "))
+    if wrong:
+        raise listed(list(dict.fromkeys(wrong)), where)
+
+
+def _named(content: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
+    """(key, name) of every name in a list, or in the lists of groups, of a study that may be invalid."""
+    present = content.get(key)
+    lists = present if isinstance(present, dict) else {None: present}
+    for group, names in lists.items():
+        for name in names if isinstance(names, list) else ():
+            if isinstance(name, str):
+                yield key if group is None else f"{key}.{group}", name
 
 
 def _check_targets(resolved: ResolvedStudy, where: str) -> None:
@@ -99,23 +127,26 @@ def _check_targets(resolved: ResolvedStudy, where: str) -> None:
         for key in ("target_modules", "feedforward_modules"):
             lists = arguments.get(key, [])
             if isinstance(lists, list) and (absent := {"attention", "feedforward"} & set(lists) - set(entry.targets)):
-                wrong.append(f"  models.{model}.targets lacks {sorted(absent)}, which technique {technique} needs")
+                needs = f"technique {technique} needs it"
+                wrong += [f"catalogue.models.{model}.targets.{name}: is missing; {needs}" for name in sorted(absent)]
     if wrong:
-        raise UserError("\n" + "\n".join(dict.fromkeys(wrong)), where=where)
+        raise listed(list(dict.fromkeys(wrong)), where)
 
 
 def _set(content: dict[str, Any], setting: str) -> None:
     key, separator, text = setting.partition("=")
-    if not separator or not key:
+    if not separator or not all(key.split(".")):
         raise UserError(f"'{setting}' is not key=value", where="--set", hint="For example --set training.epochs=3")
     *parents, last = key.split(".")
     for parent in parents:
-        content = content.setdefault(parent, {})
+        if content.get(parent) is None:
+            content[parent] = {}
+        content = content[parent]
         if not isinstance(content, dict):
-            raise UserError(f"'{parent}' in '{key}' is not a mapping", where="--set")
+            raise UserError(f"'{parent}' holds no keys", where=f"--set {key}")
     try:
-        content[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content[last] = parse_yaml(text)
+    except ValueError as error:
         raise UserError(f"'{text}' is not a YAML value: {error}", where=f"--set {key}") from error
 
 
@@ -123,19 +154,18 @@ def _keep(content: dict[str, Any], key: str, wanted: Sequence[str]) -> None:
     """Reduce a list, or the lists of groups, to the wanted names; groups left empty go, on both sides."""
     if not wanted:
         return
-    present = content.get(key, [])
-    lists = present if isinstance(present, dict) else {"": present}
-    flat = [name for names in lists.values() if isinstance(names, list) for name in names]
-    if unknown := [name for name in wanted if name not in flat]:
+    known = list(dict.fromkeys(name for _, name in _named(content, key)))
+    if unknown := [name for name in wanted if name not in known]:
         raise UserError(
-            f"'{unknown[0]}' is not in the study", where=f"--{key.removesuffix('s')}", hint=f"It has: {', '.join(flat)}"
+            f"'{unknown[0]}' is not in the study",
+            where=f"--{key.removesuffix('s')}",
+            hint=f"It has: {', '.join(known)}",
         )
-    kept = {group: [name for name in names if name in wanted] for group, names in lists.items()}
-    if not isinstance(present, dict):
-        content[key] = kept[""]
+    present = content[key]
+    if isinstance(present, list):
+        content[key] = [name for name in present if name in wanted]
         return
-    empty = {group for group, names in kept.items() if not names}
-    content[key] = {group: names for group, names in kept.items() if names}
-    for other in {"models", "techniques"} - {key}:
-        if isinstance(content.get(other), dict):
-            content[other] = {group: names for group, names in content[other].items() if group not in empty}
+    kept = {group: [name for name in names if name in wanted] for group, names in present.items()}
+    for side in ("models", "techniques"):
+        if isinstance(groups := kept if side == key else content[side], dict):
+            content[side] = {group: names for group, names in groups.items() if kept[group]}

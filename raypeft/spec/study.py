@@ -1,14 +1,31 @@
 """Studies: models x datasets x techniques, and how to search, train and test them."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Hashable
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from raypeft.spec.catalogue import Catalogue
-from raypeft.spec.loading import Strict
+from raypeft.spec.loading import Inconsistent, Strict
 
 Positive = Annotated[int, Field(gt=0)]
-Names = Annotated[list[str], Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0)]
+Each = TypeVar("Each", bound=Hashable)
+
+
+def _distinct(values: list[Each]) -> list[Each]:
+    if twice := [value for index, value in enumerate(values) if value in values[:index]]:
+        raise ValueError(f"'{twice[0]}' stands twice")
+    return values
+
+
+Distinct = Annotated[list[Each], Field(min_length=1), AfterValidator(_distinct)]
+Names = Distinct[str]
+Groups = Annotated[dict[str, Names], Field(min_length=1)]
+NamesOrGroups = Annotated[
+    Annotated[Names, Tag("names")] | Annotated[Groups, Tag("groups")],
+    Discriminator(lambda value: "groups" if isinstance(value, dict) else "names"),
+]
 PAPER_SEEDS = [42, 777, 5432, 55555, 97]
 
 
@@ -23,7 +40,7 @@ class Search(Strict):
 
     trials: Positive = 8
     sampler: Literal["tpe", "random"] = "tpe"
-    seed: int = Field(default=42, ge=0)
+    seed: Seed = 42
 
 
 class EarlyStopping(Strict):
@@ -61,14 +78,19 @@ class Training(Strict):
     weight_decay: float = Field(default=0.0, ge=0)
     evaluate_every: float = Field(default=0.2, gt=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = Field(default=42, ge=0)
+    seed: Seed = 42
 
     @model_validator(mode="after")
-    def _divisible(self) -> Self:
+    def _consistent(self) -> Self:
+        wrong = []
         if self.micro_batch is not None and self.batch % self.micro_batch:
-            raise ValueError(f"batch ({self.batch}) must be a multiple of micro_batch ({self.micro_batch})")
+            wrong.append(("micro_batch", f"is {self.micro_batch}, but must divide batch ({self.batch})"))
         if self.evaluate_every > self.epochs:
-            raise ValueError(f"evaluate_every ({self.evaluate_every}) must not exceed epochs ({self.epochs})")
+            wrong.append(
+                ("evaluate_every", f"is {self.evaluate_every:g}, but must not exceed epochs ({self.epochs:g})")
+            )
+        if wrong:
+            raise Inconsistent(wrong)
         return self
 
     @property
@@ -107,7 +129,7 @@ class Test(Strict):
     @model_validator(mode="after")
     def _enough_beams(self) -> Self:
         if self.candidates > self.beams:
-            raise ValueError(f"candidates ({self.candidates}) must not exceed beams ({self.beams})")
+            raise Inconsistent([("candidates", f"is {self.candidates}, but must not exceed beams ({self.beams})")])
         return self
 
 
@@ -119,8 +141,8 @@ class Icl(Strict):
         seeds: of the draws.
     """
 
-    examples: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0, 1, 2, 3]
-    seeds: Annotated[list[int], Field(min_length=1)] = PAPER_SEEDS
+    examples: Distinct[Annotated[int, Field(ge=0)]] = [0, 1, 2, 3]
+    seeds: Distinct[Seed] = PAPER_SEEDS
 
 
 class Subsets(Strict):
@@ -129,7 +151,7 @@ class Subsets(Strict):
     train: Positive | None = None
     validation: Positive | None = None
     test: Positive | None = None
-    seed: int = Field(default=42, ge=0)
+    seed: Seed = 42
 
 
 class Resources(Strict):
@@ -168,9 +190,9 @@ class Study(Strict):
     """
 
     question: str
-    models: Names | dict[str, Names]
+    models: NamesOrGroups
     datasets: Names
-    techniques: Names | dict[str, Names]
+    techniques: NamesOrGroups
     catalogue: Catalogue = Catalogue()
     search: Search = Search()
     early_stopping: EarlyStopping | None = EarlyStopping()
@@ -183,18 +205,19 @@ class Study(Strict):
     protocol: Protocol = Protocol()
 
     @model_validator(mode="after")
-    def _groups_agree(self) -> Self:
+    def _consistent(self) -> Self:
+        wrong = []
         if isinstance(self.techniques, dict):
-            groups = set(self.models) if isinstance(self.models, dict) else set()
-            if groups != set(self.techniques):
-                raise ValueError(
-                    f"techniques has the groups {sorted(self.techniques)}, models has {sorted(groups) or 'none'}"
-                )
-        if self.early_stopping and self.early_stopping.grace > self.training.reports:
-            raise ValueError(
-                f"early_stopping.grace ({self.early_stopping.grace}) exceeds "
-                f"the {self.training.reports} reports of a trial"
-            )
+            groups = list(self.models) if isinstance(self.models, dict) else []
+            if set(groups) != set(self.techniques):
+                have, need = ", ".join(self.techniques), ", ".join(groups) or "none"
+                wrong.append(("techniques", f"has the groups {have}, but those of models are: {need}"))
+        reports = self.training.reports
+        if self.early_stopping and self.early_stopping.grace > reports:
+            message = f"is {self.early_stopping.grace}, but a trial has {reports} reports (epochs / evaluate_every)"
+            wrong.append(("early_stopping.grace", message))
+        if wrong:
+            raise Inconsistent(wrong)
         return self
 
     def pairs(self) -> list[tuple[str, str]]:

@@ -5,7 +5,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raypeft.spec.loading import Strict, find, read_yaml, validate
+from raypeft.spec.documents import read_yaml
+from raypeft.spec.loading import Inconsistent, Strict, find, validate
 
 Value = bool | int | float | str
 Number = int | float
@@ -89,18 +90,21 @@ class Technique(Strict):
     def _consistent(self) -> Self:
         wrong = []
         if "learning_rate" not in self.search:
-            wrong.append("search.learning_rate is missing: every technique has a learning rate")
-        if unpaired := set(self.paper) ^ set(self.search):
-            wrong.append(f"paper and search must name the same hyperparameters; in one only: {sorted(unpaired)}")
-        for name in sorted(set(self.paper) & set(self.search)):
-            if not self.search[name].contains(self.paper[name]):
-                wrong.append(f"paper.{name} is {self.paper[name]}, outside its search space {self.search[name]}")
-        if fixed := set(self.arguments) & set(self.search):
-            wrong.append(f"both fixed and searched: {sorted(fixed)}")
-        if self.peft is None and (self.arguments or set(self.search) != {"learning_rate"}):
-            wrong.append("without a peft class the only hyperparameter is learning_rate")
+            wrong.append(("search.learning_rate", "is missing: every technique has a learning rate"))
+        for name in dict.fromkeys([*self.search, *self.paper]):
+            if name not in self.paper:
+                wrong.append((f"paper.{name}", "is missing: the paper's point has a value for all that is searched"))
+            elif name not in self.search:
+                wrong.append((f"paper.{name}", "is not searched: a fixed value belongs under arguments"))
+            elif not self.search[name].contains(self.paper[name]):
+                wrong.append(
+                    (f"paper.{name}", f"is {self.paper[name]!r}, outside its search space {self.search[name]}")
+                )
+        wrong += [(f"arguments.{name}", "is searched as well") for name in self.arguments if name in self.search]
+        if self.peft is None and (self.arguments or set(self.search) - {"learning_rate"}):
+            wrong.append(("peft", "is missing: without an adapter the only hyperparameter is learning_rate"))
         if wrong:
-            raise ValueError("; ".join(wrong))
+            raise Inconsistent(wrong)
         return self
 
     @property

@@ -33,7 +33,7 @@ class Ledger:
 
     def is_new(self, trial: str, report: int) -> bool:
         """Whether this report of a trial has not been recorded yet; a trial that ends without one gives -1."""
-        recorded = self.reports[trial]
+        recorded = self.reports.get(trial)
         return report > (recorded[-1]["report"] if recorded else -1)
 
     def record(self, trial: str, cell: Cell, number: int, report: Mapping[str, Any]) -> Report:
