@@ -40,7 +40,7 @@ def study(
         UserError: data or models are missing; nothing has been started then.
         KeyboardInterrupt: interrupted; the same call goes on.
     """
-    plan, run = Plan(resolved), Run(folder)
+    plan, run = Plan(resolved), Run(folder.resolve())
     if not run.study_file.exists():
         write_text(run.study_file, resolved.dump())
     write_manifest(run)

@@ -79,7 +79,8 @@ class Progress:
         if not self.console.is_terminal:
             loss = "no loss" if row["best_loss"] is None else f"best loss {row['best_loss']:.4f}"
             em = "" if row["best_em@10"] is None else f", EM@10 {row['best_em@10']:.1f}"
-            self.say(f"{row['trial']}: {row['state']} after {max(0, row['reports'] - 1)} reports, {loss}{em}")
+            why = f" ({row['reason']})" if row["state"] == "error" else ""
+            self.say(f"{row['trial']}: {row['state']}{why} after {max(0, row['reports'] - 1)} reports, {loss}{em}")
         self._line()
 
     def jobs_begin(self, total: int, done: int) -> None:

@@ -28,7 +28,7 @@ class Run:
         Raises:
             UserError: the folder holds no run.
         """
-        run = cls(folder)
+        run = cls(folder.resolve())
         if not run.study_file.exists():
             raise UserError(
                 "holds no run: there is no study.yaml", where=str(folder), hint="Start one: raypeft study NAME"

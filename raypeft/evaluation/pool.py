@@ -54,7 +54,7 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
     busy: dict[Any, tuple[Any, Job]] = {}
     loaded: dict[Any, str] = {}
     for _ in range(min(slots(run.plan), len(waiting))):
-        actors.append(actor_type.remote(str(run.folder.resolve()), int(resources["cpu"])))
+        actors.append(actor_type.remote(str(run.folder), int(resources["cpu"])))
     idle = list(actors)
     while waiting or busy:
         while waiting and idle:
@@ -72,7 +72,7 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
             write_json(job.error_file(run), {"error": f"its worker died: {error}", "time": time.time()})
             progress.job_ended(job.id, "failed: its worker died")
             loaded.pop(actor, None)
-            idle.append(actor_type.remote(str(run.folder.resolve()), int(resources["cpu"])))
+            idle.append(actor_type.remote(str(run.folder), int(resources["cpu"])))
     for actor in actors:
         ray.kill(actor)
     return [job for job in jobs if not job.result_file(run).exists()]

@@ -1,6 +1,8 @@
 """The sweep: one Ray Tune run over all cells of a study."""
 
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -38,7 +40,6 @@ REPORT_KEYS = (
 REASONS = {
     "nan": "the validation loss was not a finite number",
     "oom": "out of memory",
-    "error": "a fault, see error",
 }
 
 
@@ -64,7 +65,7 @@ def sweep(run: Run, progress: Progress) -> None:
     searcher.enqueue(left)
     if not left:
         return
-    if problems := ray.get(ray.remote(check_techniques).remote(str(run.folder.resolve()))):
+    if problems := ray.get(ray.remote(check_techniques).remote(str(run.folder))):
         raise UserError("\n" + "\n".join(f"  {problem}" for problem in problems), where=str(run.study_file))
     resources = plan.resolved.study.resources
     tuner = tune.Tuner(
@@ -80,15 +81,28 @@ def sweep(run: Run, progress: Progress) -> None:
         ),
         run_config=RunConfig(
             name="tune",
-            storage_path=str(run.folder.resolve()),
+            storage_path=str(run.folder),
             callbacks=[recorder],
             failure_config=FailureConfig(max_failures=WORKER_DEATHS),
             verbose=0,
         ),
     )
-    tuner.fit()
+    with _signals_restored():
+        tuner.fit()
     if remaining(plan, ledger):
         raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals_restored() -> Iterator[None]:
+    """Tune leaves its own handlers behind, which would swallow the first Ctrl-C after the sweep."""
+    handled = (signal.SIGINT, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in handled]
+    try:
+        yield
+    finally:
+        for number, handler in zip(handled, before, strict=True):
+            signal.signal(number, handler)
 
 
 def trial_resources(resources: Resources, cluster: Mapping[str, float]) -> dict[str, float]:
@@ -162,8 +176,13 @@ class Recorder(tune.Callback):
             number,
             self.searcher.hyperparameters(cell, number),
             state,
-            reason=self.scheduler.stopped.get(name) if state == "stopped" else REASONS.get(state),
+            reason=self._reason(name, state, report),
             error=report.get("error"),
         )
         self.searcher.conclude(row)
         self.progress.trial_ended(row)
+
+    def _reason(self, name: str, state: str, report: Mapping[str, Any]) -> str | None:
+        if state == "error":
+            return str(report["error"]).strip().splitlines()[-1]
+        return self.scheduler.stopped.get(name) if state == "stopped" else REASONS.get(state)

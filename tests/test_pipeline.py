@@ -1,0 +1,238 @@
+"""Whole studies, driven as a user drives them: `raypeft study …` in a process of its own."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from codebleu import bleu, weighted_ngram_match
+
+from raypeft.run import Run
+from tests.conftest import SMALL
+
+pytestmark = pytest.mark.slow
+
+COMMAND = [sys.executable, "-m", "raypeft", "study"]
+QUICK = ["quickstart", "--model", "tiny-decoder", "--technique", "full", "--technique", "lora"]
+SETTINGS = [argument for setting in SMALL for argument in ("--set", setting)]
+
+
+def study(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, timeout=400)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    files = (path for path in folder.rglob("*") if path.is_file() and "report" not in path.relative_to(folder).parts)
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path) -> Run:
+    done = study(*QUICK, *SETTINGS, cwd=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Run(home / "runs" / "quickstart")
+
+
+def check_complete(run: Run) -> None:
+    """Every planned trial and job once, every report once and in order."""
+    trials = lines(run.trials_file)
+    assert Counter(row["trial"] for row in trials) == Counter(
+        cell.trial_name(number) for cell in run.plan.cells for number in range(3)
+    )
+    reports = lines(run.reports_file)
+    for row in trials:
+        numbers = [report["report"] for report in reports if report["trial"] == row["trial"]]
+        assert numbers == list(range(len(numbers)))
+        assert row["reports"] == len(numbers)
+        last = 5 if row["state"] == "finished" else int(re.findall(r"at report (\d+)", row["reason"])[0])
+        assert numbers[-1] == last and last in (2, 4, 5)
+    for cell in run.plan.cells:
+        assert len(lines(run.cell_folder(cell) / "predictions.jsonl")) == 10
+    # zero examples once, one example with two seeds
+    assert sorted(str(path.relative_to(run.folder / "icl")) for path in (run.folder / "icl").rglob("*.json")) == [
+        "tiny-decoder/snippets/0-shot-seed-42.json",
+        "tiny-decoder/snippets/1-shot-seed-42.json",
+        "tiny-decoder/snippets/1-shot-seed-777.json",
+    ]
+
+
+def test_everything_planned_is_there_once(finished: Run) -> None:
+    check_complete(finished)
+    assert (finished.report_folder / "index.html").exists()
+    states = Counter(row["state"] for row in lines(finished.trials_file))
+    assert states["stopped"] >= 1 and states["finished"] >= 2 and set(states) == {"stopped", "finished"}
+
+
+def test_selection_takes_the_lowest_validation_loss_of_the_cell(finished: Run) -> None:
+    for cell in finished.plan.cells:
+        losses = {
+            (row["trial"], row["report"]): row["validation_loss"]
+            for row in lines(finished.reports_file)
+            if row["cell"] == cell.id
+        }
+        selection = finished.selection(cell)
+        assert selection is not None
+        chosen = (selection["trial"], selection["checkpoint_report"])
+        assert losses[chosen] == min(losses.values()) == selection["validation_loss"]
+
+
+def test_a_second_time_nothing_is_computed(finished: Run, home: Path) -> None:
+    before = snapshot(finished.folder)
+    again = study(*QUICK, *SETTINGS, cwd=home)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert snapshot(finished.folder) == before
+    assert "Ray dashboard" not in again.stdout
+
+
+def results(run: Run) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    for cell in run.plan.cells:
+        folder = run.cell_folder(cell)
+        yield json.loads((folder / "test.json").read_text()), lines(folder / "predictions.jsonl")
+    for path in sorted((run.folder / "icl").rglob("*.json")):
+        yield json.loads(path.read_text()), lines(path.with_suffix(".jsonl"))
+
+
+def test_exact_match_can_be_recomputed_from_the_predictions(finished: Run) -> None:
+    """By the replication package's rule, written out here."""
+
+    def flat(text: str) -> str:
+        return text.strip().replace("\n", " ").replace("\t", " ")
+
+    seen = 0
+    for result, predictions in results(finished):
+        for k in (1, 2, 5, 10):
+            hits = [flat(row["reference"]) in [flat(text) for text in row["candidates"][:k]] for row in predictions]
+            assert result["metrics"][f"em@{k}"] == pytest.approx(100 * sum(hits) / len(hits))
+        assert all(len(row["candidates"]) == len(row["scores"]) == 10 for row in predictions)
+        assert all(row["scores"] == sorted(row["scores"], reverse=True) for row in predictions)
+        seen += 1
+    assert seen == 5
+
+
+def test_codebleu_can_be_recomputed_by_the_upstream_evaluator(finished: Run) -> None:
+    """N-gram and weighted n-gram match of `codebleu_flat`, straight from the codebleu package on words."""
+    keywords = set(
+        (Path(bleu.__file__).parent / "keywords" / "python.txt").read_text(encoding="utf-8").splitlines()
+    )
+    for result, predictions in results(finished):
+        references = [row["reference"].strip().split() for row in predictions]
+        candidates = [row["candidates"][0].strip().split() for row in predictions]
+        found = result["metrics"]["codebleu_flat"]
+        assert found["ngram"] == pytest.approx(100 * bleu.corpus_bleu([[words] for words in references], candidates))
+        weights = [{word: 1 if word in keywords else 0.2 for word in words} for words in references]
+        weighted = weighted_ngram_match.corpus_bleu(
+            [[[words, weight]] for words, weight in zip(references, weights, strict=True)], candidates
+        )
+        assert found["weighted_ngram"] == pytest.approx(100 * weighted)
+        parts = [found["ngram"], found["weighted_ngram"], found["syntax"], found["dataflow"]]
+        assert found["score"] == pytest.approx(sum(parts) / 4)
+
+
+def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 200) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the study ended before it could be interrupted"
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def count(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+
+
+@pytest.mark.parametrize("phase", ["sweep", "evaluation"])
+def test_interrupted_and_started_again_it_completes(home: Path, finished: Run, phase: str) -> None:
+    """Ctrl-C in the sweep and in the evaluation; the results equal those of the undisturbed run where order cannot
+    matter: the paper's point of the first cell, which no rung can stop, has the same losses to the last bit."""
+    folder = home / f"interrupted-{phase}"
+    arguments = [*QUICK, *SETTINGS, "--out", str(folder)]
+    run = Run(folder)
+    with subprocess.Popen(
+        [*COMMAND, *arguments], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        if phase == "sweep":
+            wait_for(lambda: count(run.trials_file) >= 1 and count(run.reports_file) >= 8, process)
+        else:
+            wait_for(lambda: any(folder.glob("cells/*/*/*/test.json")), process)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "The same command goes on" in output and "Traceback" not in output
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+    kept = lines(run.trials_file)
+
+    again = study(*arguments, cwd=home)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert lines(run.trials_file)[: len(kept)] == kept
+    check_complete(run)
+    first = "tiny-decoder·full·snippets·000"
+    losses = [
+        [row["validation_loss"] for row in lines(which.reports_file) if row["trial"] == first]
+        for which in (run, finished)
+    ]
+    shared = min(map(len, losses))
+    assert shared >= 3 and losses[0][:shared] == losses[1][:shared]
+
+
+def test_faults_end_their_trial_and_nothing_else(tmp_path: Path) -> None:
+    """One technique that cannot be attached, one that diverges, and one that works, side by side."""
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / "broken.yaml").write_text(
+        "title: Broken\npeft: LoraConfig\narguments: {target_modules: [no_such_module]}\n"
+        "paper: {r: 4, learning_rate: 1.0e-3}\nsearch: {r: {choice: [4, 8]}, learning_rate: {uniform: [1.0e-4, 1.0e-2]}}\n"
+    )
+    (tmp_path / "search_spaces" / "diverging.yaml").write_text(
+        "title: Diverging\npaper: {learning_rate: 1.0e+30}\nsearch: {learning_rate: {choice: [1.0e+30]}}\n"
+    )
+    (tmp_path / "faults.yaml").write_text(
+        "question: What happens to the others?\nmodels: [tiny-decoder]\ndatasets: [snippets]\n"
+        "techniques: [broken, diverging, ia3]\n"
+    )
+    done = study("faults.yaml", *SETTINGS, "--set", "search.trials=2", "--set", "icl=null", cwd=tmp_path)
+    assert done.returncode == 3, done.stdout + done.stderr
+    run = Run(tmp_path / "runs" / "faults")
+    states = {row["trial"].split("·")[1]: set() for row in lines(run.trials_file)}
+    for row in lines(run.trials_file):
+        states[row["trial"].split("·")[1]].add(row["state"])
+    assert states["broken"] == {"error"} and states["diverging"] == {"nan"}
+    assert states["ia3"] <= {"finished", "stopped"}
+    broken = next(row for row in lines(run.trials_file) if row["state"] == "error")
+    assert "no_such_module" in broken["error"]
+    assert "tiny-decoder/snippets/broken: no trial could be used: 2 error" in done.stdout
+    tested = [cell.technique for cell in run.plan.cells if run.test(cell)]
+    assert tested == ["ia3"]
+    page = (run.report_folder / "index.html").read_text(encoding="utf-8")
+    assert "no trial could be used: 2 error" in page and "no trial could be used: 2 nan" in page
+
+
+def test_a_technique_peft_does_not_know_is_a_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / "odd.yaml").write_text(
+        "title: Odd\npeft: LoraConfig\narguments: {biass: none}\n"
+        "paper: {learning_rate: 1.0e-3}\nsearch: {learning_rate: {choice: [1.0e-3]}}\n"
+    )
+    (tmp_path / "odd-study.yaml").write_text(
+        "question: Is it understood?\nmodels: [tiny-decoder]\ndatasets: [snippets]\ntechniques: [odd]\n"
+    )
+    done = study("odd-study.yaml", *SETTINGS, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "techniques.odd.arguments.biass" in done.stderr and "Traceback" not in done.stdout + done.stderr
