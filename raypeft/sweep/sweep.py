@@ -150,6 +150,7 @@ class Recorder(tune.Callback):
         config = trial.config
         report = {key: result[key] for key in REPORT_KEYS if key in result}
         if self.ledger.is_new(config["trial"], report["report"]):
+            report["hyperparameters"] = config["hyperparameters"]
             row = self.ledger.record(config["trial"], Cell.parse(config["cell"]), config["number"], report)
             self.searcher.observe(row)
             self.progress.reported(row)
