@@ -128,9 +128,7 @@ def test_exact_match_can_be_recomputed_from_the_predictions(finished: Run) -> No
 
 def test_codebleu_can_be_recomputed_by_the_upstream_evaluator(finished: Run) -> None:
     """N-gram and weighted n-gram match of `codebleu_flat`, straight from the codebleu package on words."""
-    keywords = set(
-        (Path(bleu.__file__).parent / "keywords" / "python.txt").read_text(encoding="utf-8").splitlines()
-    )
+    keywords = set((Path(bleu.__file__).parent / "keywords" / "python.txt").read_text(encoding="utf-8").splitlines())
     for result, predictions in results(finished):
         references = [row["reference"].strip().split() for row in predictions]
         candidates = [row["candidates"][0].strip().split() for row in predictions]
@@ -198,7 +196,8 @@ def test_faults_end_their_trial_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "search_spaces").mkdir()
     (tmp_path / "search_spaces" / "broken.yaml").write_text(
         "title: Broken\npeft: LoraConfig\narguments: {target_modules: [no_such_module]}\n"
-        "paper: {r: 4, learning_rate: 1.0e-3}\nsearch: {r: {choice: [4, 8]}, learning_rate: {uniform: [1.0e-4, 1.0e-2]}}\n"
+        "paper: {r: 4, learning_rate: 1.0e-3}\n"
+        "search: {r: {choice: [4, 8]}, learning_rate: {uniform: [1.0e-4, 1.0e-2]}}\n"
     )
     (tmp_path / "search_spaces" / "diverging.yaml").write_text(
         "title: Diverging\npaper: {learning_rate: 1.0e+30}\nsearch: {learning_rate: {choice: [1.0e+30]}}\n"

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from raypeft.files import write_text
 from raypeft.run import Run
-from raypeft.spec.plan import Cell, Plan
+from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.searcher import CellSearcher, storage

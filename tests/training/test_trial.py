@@ -1,4 +1,4 @@
-"""A trial trains, reports, can be stopped anywhere, goes on as if nothing had happened, and ends for a stated reason."""
+"""A trial trains, reports, can be stopped anywhere and goes on undisturbed, and ends for a stated reason."""
 
 import json
 import math
