@@ -105,7 +105,7 @@ def _check(content: Mapping[str, Any], where: str) -> None:
         try:
             load_technique(name)
         except UserError as error:
-            wrong.append(f"{key}: " + str(error).replace("\n", "\n  "))
+            wrong.append(f"{key}: " + str(error).replace("\n", "\n    "))
     if wrong:
         raise listed(list(dict.fromkeys(wrong)), where)
 

@@ -1,0 +1,161 @@
+"""Techniques: dimensions, the paper's point, and the shipped files against the published protocol."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raypeft.errors import UserError
+from raypeft.spec.loading import names
+from raypeft.spec.technique import Dimension, load_technique
+
+# The points of the paper's section 4.4, as the study protocol lists them.
+PAPER = {
+    "full": {"learning_rate": 0.00005},
+    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003},
+    "ia3": {"learning_rate": 0.0003},
+    "prompt_tuning": {"num_virtual_tokens": 20, "learning_rate": 0.003},
+    "prefix_tuning": {"num_virtual_tokens": 20, "learning_rate": 0.03},
+}
+FIXED = {
+    "full": (None, {}),
+    "lora": ("LoraConfig", {"bias": "none", "target_modules": ["attention"]}),
+    "ia3": ("IA3Config", {"target_modules": ["attention", "feedforward"], "feedforward_modules": ["feedforward"]}),
+    "prompt_tuning": (
+        "PromptTuningConfig",
+        {
+            "prompt_tuning_init": "TEXT",
+            "prompt_tuning_init_text": "Generate Python code given a natural language instruction.",
+        },
+    ),
+    "prefix_tuning": ("PrefixTuningConfig", {"prefix_projection": False}),
+}
+
+
+def test_the_table_of_this_test_is_complete() -> None:
+    assert names("search_spaces") == sorted(PAPER) == sorted(FIXED)
+
+
+@pytest.mark.parametrize("name", sorted(PAPER))
+def test_a_shipped_technique_is_the_papers(name: str) -> None:
+    technique = load_technique(name)
+    assert technique.paper == PAPER[name]
+    assert {key: type(value) for key, value in technique.paper.items()} == {
+        key: type(value) for key, value in PAPER[name].items()
+    }
+    assert list(technique.search) == list(PAPER[name])
+    assert (technique.peft, technique.arguments) == FIXED[name]
+    assert technique.kind == ("full" if name == "full" else "adapter")
+
+
+@pytest.mark.parametrize("name", sorted(set(PAPER) - {"full"}))
+def test_a_shipped_technique_uses_fields_of_its_peft_class(name: str) -> None:
+    import dataclasses
+
+    import peft
+
+    technique = load_technique(name)
+    fields = {field.name for field in dataclasses.fields(getattr(peft, str(technique.peft)))}
+    assert {*technique.arguments, *technique.search} - {"learning_rate"} <= fields
+
+
+@pytest.mark.parametrize(
+    ("dimension", "inside", "outside"),
+    [
+        ({"choice": [4, 8]}, [4, 8], [6, 4.0, "4", True, None]),
+        ({"choice": [True, "all", 0.5]}, [True, "all", 0.5], [1, False, "ALL", 0]),
+        ({"uniform": [0, 0.1]}, [0, 0.0, 0.05, 0.1], [-0.001, 0.11, "0.05", True, None]),
+        ({"log_uniform": [1e-5, 1e-3]}, [1e-5, 3e-4, 1e-3], [9e-6, 2e-3]),
+        ({"integer": [2, 5]}, [2, 3, 5], [1, 6, 3.0, True]),
+        ({"log_integer": [1, 64]}, [1, 8, 64], [0, 65, 8.0]),
+    ],
+)
+def test_a_dimension_holds_what_can_be_drawn_from_it(
+    dimension: Mapping[str, Any], inside: list[Any], outside: list[Any]
+) -> None:
+    space = Dimension.model_validate(dimension)
+    assert [value for value in inside if not space.contains(value)] == []
+    assert [value for value in outside if space.contains(value)] == []
+    assert space.kind == next(iter(dimension))
+
+
+def test_bounds_are_those_given_and_a_choice_has_none() -> None:
+    assert Dimension(uniform=(0, 0.1)).bounds == (0, 0.1)
+    assert Dimension(log_integer=(1, 64)).bounds == (1, 64)
+    with pytest.raises(ValueError, match="a choice has no bounds"):
+        _ = Dimension(choice=[1]).bounds
+
+
+def test_a_dimension_reads_well() -> None:
+    assert str(Dimension(choice=[4, 8])) == "4 | 8"
+    assert str(Dimension(uniform=(0, 0.1))) == "0 … 0.1"
+    assert str(Dimension(log_uniform=(3e-5, 3e-3))) == "3e-05 … 0.003 (log)"
+
+
+def refused(tmp_path: Path, text: str) -> list[str]:
+    file = tmp_path / "own.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_technique(str(file))
+    first, *rest = str(caught.value).splitlines()
+    assert first.strip() == f"{file}:"
+    return rest
+
+
+def test_every_invalid_dimension_is_named(tmp_path: Path) -> None:
+    text = """
+title: Own
+paper: {}
+search:
+  none: {}
+  two: {choice: [1], uniform: [0, 1]}
+  empty: {choice: []}
+  falling: {uniform: [1, 0]}
+  point: {integer: [3, 3]}
+  zero: {log_uniform: [0, 1]}
+  fraction: {integer: [0.5, 2]}
+  endless: {uniform: [0, .inf]}
+  odd: {normal: [0, 1]}
+"""
+    kinds = "choice, uniform, log_uniform, integer, log_integer"
+    assert refused(tmp_path, text) == [
+        f"  search.none: must be exactly one of {kinds}, but is []",
+        f"  search.two: must be exactly one of {kinds}, but is ['choice', 'uniform']",
+        "  search.empty.choice: List should have at least 1 item after validation, not 0",
+        "  search.falling: uniform must go from a smaller to a larger number, but is [1.0, 0.0]",
+        "  search.point: integer must go from a smaller to a larger number, but is [3, 3]",
+        "  search.zero: log_uniform must start above zero, but starts at 0.0",
+        "  search.fraction.integer.0: should be a valid integer, got a number with a fractional part",
+        "  search.endless.uniform.1: should be a finite number",
+        "  search.odd.normal: unknown key",
+    ]
+
+
+def test_paper_arguments_and_search_must_agree(tmp_path: Path) -> None:
+    text = """
+title: Own
+peft: LoraConfig
+arguments: {bias: none, r: 8}
+paper: {r: 6, init: true, lora_alpha: "32"}
+search: {r: {choice: [4, 8]}, dropout: {uniform: [0, 1]}, lora_alpha: {choice: [32]}}
+"""
+    assert refused(tmp_path, text) == [
+        "  search.learning_rate: is missing: every technique has a learning rate",
+        "  paper.r: is 6, outside its search space 4 | 8",
+        "  paper.dropout: is missing: the paper's point has a value for all that is searched",
+        "  paper.lora_alpha: is '32', outside its search space 32",
+        "  paper.init: is not searched: a fixed value belongs under arguments",
+        "  arguments.r: is searched as well",
+    ]
+
+
+def test_full_fine_tuning_has_no_arguments_of_peft(tmp_path: Path) -> None:
+    text = """
+title: Own
+paper: {r: 4, learning_rate: 1e-4}
+search: {r: {choice: [4]}, learning_rate: {log_uniform: [1e-5, 1e-3]}}
+"""
+    assert refused(tmp_path, text) == [
+        "  peft: is missing: without an adapter the only hyperparameter is learning_rate"
+    ]

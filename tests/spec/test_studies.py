@@ -1,0 +1,225 @@
+"""Studies: what is refused and how it is said, groups, look-up."""
+
+from pathlib import Path
+
+import pytest
+
+from raypeft.errors import UserError
+from raypeft.spec.resolve import ResolvedStudy, resolve
+from tests.spec.conftest import WriteStudy
+
+SMALL = "question: Which?\nmodels: [tiny-decoder]\ndatasets: [snippets]\ntechniques: [lora]\n"
+GROUPS = """\
+question: Which?
+models: {small: [tiny-decoder, tiny-encoder-decoder], large: [tiny-decoder]}
+datasets: [snippets]
+techniques: {small: [full, lora], large: [ia3]}
+"""
+
+
+def refused(name: str, **overrides: object) -> list[str]:
+    """Lines of the message that refuses a study."""
+    with pytest.raises(UserError) as caught:
+        resolve(name, **overrides)  # type: ignore[arg-type]
+    return str(caught.value).splitlines()
+
+
+def test_a_study_takes_the_papers_settings_where_it_says_nothing(write_study: WriteStudy) -> None:
+    study = resolve(write_study(SMALL)).study
+    assert (study.search.trials, study.search.sampler, study.search.seed) == (8, "tpe", 42)
+    assert (study.training.epochs, study.training.batch, study.training.optimizer) == (5, 8, "adafactor")
+    assert (study.training.warmup, study.training.weight_decay, study.training.evaluate_every) == (0.05, 0.0, 0.2)
+    assert (study.test.beams, study.test.candidates) == (10, 10)
+    assert study.validation.select_by == "loss"
+    assert study.protocol.test_prompt == "paper"
+    assert study.icl is None
+
+
+def test_every_problem_of_a_file_is_told_at_once_with_its_key(write_study: WriteStudy) -> None:
+    name = write_study("""\
+        question: Which?
+        models: [tiny-decoder, nameless]
+        datasets: [snippets, snippets]
+        techniques: [lora, unheard]
+        colour: red
+        search: {trials: 0, samples: 3}
+        training: {epochs: .inf, batch: eight}
+        validation: {em_items: some}
+        icl: {examples: [0, -1]}
+        early_stopping: 5
+        """)
+    first, *rest = refused(name)
+    assert first == "studies/own.yaml: "
+    assert [line.strip().split(":")[0] for line in rest if line.startswith("  ") and line[2] != " "] == [
+        "datasets",
+        "search.trials",
+        "search.samples",
+        "early_stopping",
+        "training.epochs",
+        "training.batch",
+        "validation.em_items",
+        "icl.examples.1",
+        "colour",
+        "models",
+        "techniques",
+    ]
+    message = "\n".join(rest)
+    assert "  colour: unknown key\n" in message
+    assert "  datasets: 'snippets' stands twice\n" in message
+    assert "  models: unknown 'nameless'; known: tiny-decoder, tiny-encoder-decoder\n" in message
+    assert "  techniques: there is no technique 'unheard'\n" in message
+    assert "    Known: full, ia3, lora, prefix_tuning, prompt_tuning." in message
+
+
+def test_keys_that_do_not_go_together_are_told_at_once(write_study: WriteStudy) -> None:
+    name = write_study(SMALL + "training: {micro_batch: 3, evaluate_every: 6}\ntest: {beams: 4, candidates: 5}\n")
+    assert refused(name)[1:] == [
+        "  training.micro_batch: is 3, but must divide batch (8)",
+        "  training.evaluate_every: is 6, but must not exceed epochs (5)",
+        "  test.candidates: is 5, but must not exceed beams (4)",
+    ]
+
+
+def test_a_grace_beyond_the_last_report_is_refused(write_study: WriteStudy) -> None:
+    name = write_study(SMALL + "training: {epochs: 2}\nearly_stopping: {grace: 11}\n")
+    assert refused(name)[1:] == ["  early_stopping.grace: is 11, but a trial has 10 reports (epochs / evaluate_every)"]
+    assert resolve(name, settings=["early_stopping.grace=10"]).study.training.reports == 10
+
+
+def test_a_missing_key_is_named(write_study: WriteStudy) -> None:
+    assert refused(write_study("models: [tiny-decoder]\ndatasets: [snippets]\n"))[1:] == [
+        "  question: is missing",
+        "  techniques: is missing",
+    ]
+
+
+@pytest.mark.parametrize("models", ["[]", "{}", "{small: []}", "tiny-decoder", "null"])
+def test_a_study_names_models(write_study: WriteStudy, models: str) -> None:
+    lines = refused(write_study(SMALL.replace("[tiny-decoder]", models)))
+    assert lines[1].startswith("  models")
+
+
+def test_a_groups_models_meet_its_own_techniques(write_study: WriteStudy) -> None:
+    assert resolve(write_study(GROUPS)).study.pairs() == [
+        ("tiny-decoder", "full"),
+        ("tiny-decoder", "lora"),
+        ("tiny-encoder-decoder", "full"),
+        ("tiny-encoder-decoder", "lora"),
+        ("tiny-decoder", "ia3"),
+    ]
+
+
+def test_groups_of_models_may_share_techniques(write_study: WriteStudy) -> None:
+    name = write_study(GROUPS.replace("{small: [full, lora], large: [ia3]}", "[ia3, lora]"))
+    assert resolve(name).study.pairs() == [
+        ("tiny-decoder", "ia3"),
+        ("tiny-decoder", "lora"),
+        ("tiny-encoder-decoder", "ia3"),
+        ("tiny-encoder-decoder", "lora"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("models", "groups"), [("{small: [tiny-decoder]}", "small"), ("[tiny-decoder]", "none")], ids=["other", "no"]
+)
+def test_groups_must_agree(write_study: WriteStudy, models: str, groups: str) -> None:
+    name = write_study(SMALL.replace("[tiny-decoder]", models).replace("[lora]", "{small: [lora], large: [ia3]}"))
+    assert refused(name)[1:] == [f"  techniques: has the groups small, large, but those of models are: {groups}"]
+
+
+def test_a_study_brings_its_own_models_and_data(write_study: WriteStudy) -> None:
+    resolved = resolve(
+        write_study("""\
+            question: Which?
+            models: [own-model]
+            datasets: [own-data]
+            techniques: [lora]
+            catalogue:
+              models:
+                own-model: {title: Own, folder: m, architecture: decoder, family: llama, parameters: 7,
+                            targets: {attention: [q_proj]}}
+              datasets:
+                own-data: {title: Own, folder: d, columns: {intent: ask, code: answer}}
+            """)
+    )
+    assert resolved.models["own-model"].targets == {"attention": ["q_proj"]}
+    assert resolved.datasets["own-data"].columns == {"intent": "ask", "code": "answer"}
+    assert resolved.datasets["own-data"].files["test"] == "test.jsonl"
+
+
+def test_a_model_without_the_modules_a_technique_adapts_is_refused(write_study: WriteStudy) -> None:
+    model = "{title: Own, folder: m, architecture: decoder, family: llama, parameters: 7}"
+    name = write_study(
+        SMALL.replace("tiny-decoder", "own").replace("lora", "lora, ia3") + f"catalogue: {{models: {{own: {model}}}}}\n"
+    )
+    assert refused(name)[1:] == [
+        "  catalogue.models.own.targets.attention: is missing; technique lora needs it",
+        "  catalogue.models.own.targets.attention: is missing; technique ia3 needs it",
+        "  catalogue.models.own.targets.feedforward: is missing; technique ia3 needs it",
+    ]
+
+
+@pytest.mark.parametrize("name", ["org/model", "a b", "../up", "", "a·b"])
+def test_a_name_must_do_as_a_folder(write_study: WriteStudy, name: str) -> None:
+    entry = "{title: Own, folder: d}"
+    lines = refused(write_study(SMALL + f"catalogue: {{datasets: {{'{name}': {entry}}}}}\n"))
+    assert lines[1].startswith(f"  catalogue.datasets.{name}: String should match pattern")
+
+
+def test_a_place_is_a_hub_name_or_a_folder(write_study: WriteStudy) -> None:
+    datasets = "{both: {title: B, hub: a/b, folder: d}, neither: {title: N}, files: {title: F, folder: d, files: {}}}"
+    lines = refused(write_study(SMALL + f"catalogue: {{datasets: {datasets}}}\n"))
+    assert lines[1:] == [
+        "  catalogue.datasets.both: needs exactly one of hub and folder",
+        "  catalogue.datasets.neither: needs exactly one of hub and folder",
+        "  catalogue.datasets.files.files.train: is missing",
+        "  catalogue.datasets.files.files.validation: is missing",
+        "  catalogue.datasets.files.files.test: is missing",
+    ]
+
+
+def test_a_path_wins_over_the_working_directory_and_that_over_the_package(
+    write_study: WriteStudy, tmp_path: Path
+) -> None:
+    shipped = resolve("quickstart").study.question
+    write_study(SMALL)
+    (tmp_path / "studies" / "quickstart.yaml").write_text(SMALL.replace("Which?", "Here?"))
+    (tmp_path / "quickstart.yaml").write_text(SMALL.replace("Which?", "As a path?"))
+    assert shipped != "Here?" == resolve("quickstart").study.question
+    assert resolve("quickstart.yaml").study.question == "As a path?"
+    assert resolve(str(tmp_path / "quickstart.yaml")).study.question == "As a path?"
+
+
+def test_an_unknown_study_lists_the_known_ones(write_study: WriteStudy) -> None:
+    write_study(SMALL)
+    assert refused("rq9") == [
+        "there is no study 'rq9'",
+        "Known: examples/smollm2-conala, own, quickstart. A path to a .yaml file works too.",
+    ]
+    assert refused("rq9.yaml") == ["rq9.yaml: no such file"]
+
+
+def test_techniques_of_one_name_are_refused(write_study: WriteStudy, tmp_path: Path) -> None:
+    (tmp_path / "lora.yaml").write_text(
+        "title: Mine\npaper: {learning_rate: 0.1}\nsearch: {learning_rate: {choice: [0.1]}}"
+    )
+    lines = refused(write_study(SMALL.replace("[lora]", "[lora, ./lora.yaml]")))
+    assert lines[1:] == ["  techniques: './lora.yaml' and 'lora' have the same name; rename one file"]
+
+
+def test_a_broken_technique_is_told_with_the_study(write_study: WriteStudy, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("title: Mine\npaper: {}\nsearch: {learning_rate: {uniform: [2, 1]}}\n")
+    lines = refused(write_study(SMALL.replace("[lora]", "[mine.yaml]") + "colour: red\n"))
+    assert lines[1:] == [
+        "  colour: unknown key",
+        "  techniques: mine.yaml: ",
+        "      search.learning_rate: uniform must go from a smaller to a larger number, but is [2.0, 1.0]",
+    ]
+
+
+def test_a_resolved_study_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    resolved = resolve("quickstart", settings=["search.seed=7", "question='1e5'"])
+    file = tmp_path / "study.yaml"
+    file.write_text(resolved.dump(), encoding="utf-8")
+    assert ResolvedStudy.load(file) == resolved
+    assert resolved.study.question == "1e5"
