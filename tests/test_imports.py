@@ -1,0 +1,70 @@
+"""What answers at once must not load torch or ray."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "ray", "transformers", "peft", "optuna", "numpy", "matplotlib"}
+RUN = """
+import json, sys
+sys.argv = ["raypeft", *sys.argv[1:]]
+from raypeft.cli import main
+try:
+    main()
+except SystemExit as end:
+    code = end.code
+print()
+print(json.dumps({"code": code or 0, "modules": sorted({name.split(".")[0] for name in sys.modules})}))
+"""
+
+
+def loaded(*arguments: str) -> set[str]:
+    done = subprocess.run([sys.executable, "-c", *arguments], capture_output=True, text=True, check=True, timeout=120)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["code"] == 0, done.stdout
+    return set(found["modules"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["study", "--help"],
+        ["study", "quickstart", "--plan"],
+        ["study", "examples/smollm2-conala", "--plan"],
+        ["list", "studies"],
+        ["list", "techniques"],
+        ["list", "models"],
+        ["list", "datasets"],
+    ],
+    ids=" ".join,
+)
+def test_a_light_verb_loads_nothing_heavy(arguments: list[str]) -> None:
+    modules = loaded(RUN, *arguments)
+    assert {"raypeft", "typer", "pydantic"} <= modules
+    assert modules & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["raypeft", "raypeft.spec.plan", "raypeft.run", "raypeft.selection", "raypeft.manifest", "raypeft.pipeline"],
+)
+def test_a_light_module_loads_neither_torch_nor_ray(module: str) -> None:
+    listing = f"import json, sys, {module}; print(json.dumps(dict(code=0, modules=sorted(sys.modules))))"
+    modules = loaded(listing)
+    assert module in modules
+    assert modules & {"torch", "ray", "transformers", "peft", "optuna"} == set()
+
+
+def test_the_test_above_would_notice() -> None:
+    assert "torch" in loaded("import json, sys, torch; print(json.dumps(dict(code=0, modules=sorted(sys.modules))))")
+
+
+def test_every_file_of_the_package_says_what_it_is_for() -> None:
+    package = Path(__file__).parents[1] / "raypeft"
+    files = sorted(package.rglob("*.py"))
+    assert len(files) > 50
+    assert [str(file) for file in files if not file.read_text(encoding="utf-8").startswith('"""')] == []

@@ -1,0 +1,138 @@
+"""The manifest: what a run began with, and that it goes on with the same data."""
+
+import importlib.metadata
+import json
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from raypeft import __version__, manifest
+from raypeft.errors import UserError
+from raypeft.files import read_json, write_text
+from raypeft.manifest import data_hashes, model_source, write_manifest
+from raypeft.run import Run
+from raypeft.spec.plan import Plan
+from raypeft.spec.resolve import resolve
+
+STUDY = """\
+question: Which?
+models: [own-model]
+datasets: [own-data]
+techniques: [lora]
+catalogue:
+  models:
+    own-model: {title: Own, folder: "${OWN_MODEL}", architecture: decoder, family: llama, parameters: 7,
+                targets: {attention: [q_proj]}}
+  datasets:
+    own-data: {title: Own, folder: "${OWN_DATA}"}
+search: {seed: 1}
+training: {seed: 2}
+data: {seed: 3}
+icl: {seeds: [4, 5]}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    for split, size in (("train", 3), ("validation", 2), ("test", 1)):
+        rows = [json.dumps({"nl": f"{split} {number}", "cmd": str(number)}) for number in range(size)]
+        write_text(tmp_path / "data" / f"{split}.jsonl", "\n".join(rows))
+    write_text(tmp_path / "model" / "config.json", "{}")
+    write_text(tmp_path / "own.yaml", STUDY)
+    monkeypatch.setenv("OWN_MODEL", str(tmp_path / "model"))
+    monkeypatch.setenv("OWN_DATA", str(tmp_path / "data"))
+    run = Run(tmp_path / "run")
+    write_text(run.study_file, resolve(str(tmp_path / "own.yaml")).dump())
+    return run
+
+
+def test_a_manifest_says_what_the_run_began_with(run: Run) -> None:
+    write_manifest(run)
+    found = read_json(run.manifest_file)
+    assert found == run.manifest()
+    assert found["raypeft"] == __version__
+    assert found["versions"]["torch"] == importlib.metadata.version("torch")
+    assert set(found["versions"]) >= {"ray", "optuna", "transformers", "peft", "codebleu"}
+    assert datetime.fromisoformat(found["started"]).tzinfo is not None
+    assert found["cores"] >= 1 and found["memory_gib"] > 0 and found["cpu"]
+    assert {split: entry["items"] for split, entry in found["datasets"]["own-data"].items()} == {
+        "train": 3,
+        "validation": 2,
+        "test": 1,
+    }
+    assert found["models"] == {"own-model": {"folder": "${OWN_MODEL}"}}
+    assert found["seeds"] == {"search": 1, "training": 2, "data": 3, "icl": [4, 5]}
+
+
+def test_a_checkout_is_known_by_its_commit(run: Run) -> None:
+    repository = Path(__file__).parents[1]
+    if not (repository / ".git").exists():
+        pytest.skip("the tests do not run from a git checkout")
+    command = ["git", "-C", str(repository), "rev-parse", "HEAD"]
+    head = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    write_manifest(run)
+    assert run.manifest()["git"].removesuffix("-dirty") in head
+
+
+def test_a_manifest_is_written_once(run: Run) -> None:
+    write_manifest(run)
+    before = run.manifest_file.read_bytes()
+    write_manifest(run)
+    assert run.manifest_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_run_does_not_go_on_with_other_data(run: Run, tmp_path: Path, split: str) -> None:
+    write_manifest(run)
+    file = tmp_path / "data" / f"{split}.jsonl"
+    file.write_text(file.read_text().replace('"cmd": "0"', '"cmd": "other"'))
+    with pytest.raises(UserError) as caught:
+        write_manifest(run)
+    assert str(caught.value) == (
+        f"{run.folder}: the data of own-data differ from those this run began with\n"
+        "Restore the data, or start anew with --fresh or another --out."
+    )
+
+
+def test_hashes_are_of_the_items_that_the_study_uses(run: Run) -> None:
+    part = Plan(resolve(str(run.folder.parent / "own.yaml"), settings=["data.train=2"]))
+    whole, hashes = data_hashes(run.plan)["own-data"], data_hashes(part)["own-data"]
+    assert hashes["train"]["items"] == 2 and hashes["train"]["sha256"] != whole["train"]["sha256"]
+    assert hashes["test"] == whole["test"]
+
+
+def test_a_folder_without_a_model_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "model" / "config.json").unlink()
+    with pytest.raises(UserError) as caught:
+        write_manifest(run)
+    assert str(caught.value) == (
+        f"catalogue.models.own-model.folder: {tmp_path}/model holds no model: there is no config.json"
+    )
+    assert not run.manifest_file.exists()
+
+
+def test_a_missing_variable_is_refused_before_anything_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OWN_MODEL")
+    with pytest.raises(UserError, match="environment variable OWN_MODEL is not set\nexport OWN_MODEL="):
+        write_manifest(run)
+    assert not run.manifest_file.exists()
+
+
+def test_a_model_on_the_hub_is_known_by_its_revision() -> None:
+    model = "{title: H, hub: a/b, revision: abc, architecture: decoder, family: llama, parameters: 7}"
+    settings = [f"catalogue.models.there={model}", "models=[there]", "techniques=[full]"]
+    assert model_source(Plan(resolve("quickstart", settings=settings)), "there") == {"hub": "a/b", "revision": "abc"}
+
+
+def test_gpus_are_those_the_driver_lists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA A, 24564 MiB'\necho 'NVIDIA B, 81559 MiB'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert manifest._gpus() == ["NVIDIA A, 24564 MiB", "NVIDIA B, 81559 MiB"]
+    tool.write_text("#!/bin/sh\necho 'no driver'\nexit 9\n")
+    assert manifest._gpus() == []
+    monkeypatch.setenv("PATH", "")
+    assert manifest._gpus() == []
