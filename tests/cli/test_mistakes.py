@@ -1,0 +1,177 @@
+"""A user's mistake: one message that says what, where and what to do, exit code 2, and nothing started."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raypeft import pipeline
+from raypeft.files import write_text
+from raypeft.spec.resolve import resolve
+from tests.cli.conftest import Call
+
+STUDY = "question: Which?\nmodels: [tiny-decoder]\ndatasets: [own]\ntechniques: [lora]\n"
+
+
+@pytest.fixture(autouse=True)
+def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **further: object) -> None:
+        raise AssertionError("the sweep must not start")
+
+    monkeypatch.setattr(pipeline, "pending", refuse)
+
+
+def refused(call: Call, *arguments: str) -> str:
+    ended = call(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("raypeft: ")
+    return ended.err.removeprefix("raypeft: ").rstrip("\n")
+
+
+def own_study(datasets: str = "{title: Own, folder: data}") -> str:
+    write_text(Path("own.yaml"), STUDY + f"catalogue: {{datasets: {{own: {datasets}}}}}\n")
+    return "own.yaml"
+
+
+def own_data(**splits: str) -> None:
+    for split in ("train", "validation", "test"):
+        write_text(Path("data") / f"{split}.jsonl", splits.get(split, '{"nl": "a", "cmd": "b"}\n'))
+
+
+def test_a_process_ends_with_code_2_and_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "raypeft", "study", "nothing-of-this-name"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "raypeft: there is no study 'nothing-of-this-name'\n"
+        "Known: examples/smollm2-conala, quickstart. A path to a .yaml file works too.\n"
+    )
+
+
+def test_a_study_that_is_not_yaml(call: Call) -> None:
+    write_text(Path("bad.yaml"), "question: Which?\nmodels: [a\n")
+    assert refused(call, "study", "bad.yaml", "--plan").startswith("bad.yaml: is not valid YAML: line 3, column 1: ")
+
+
+def test_several_bad_keys(call: Call) -> None:
+    write_text(Path("bad.yaml"), STUDY.replace("own", "snippets") + "colour: red\nsearch: {trials: none}\n")
+    assert refused(call, "study", "bad.yaml").splitlines()[1:] == [
+        "  search.trials: should be a valid integer, unable to parse string as an integer",
+        "  colour: unknown key",
+    ]
+
+
+def test_an_unknown_model(call: Call) -> None:
+    assert refused(call, "study", "quickstart", "--set", "models=[gpt]").splitlines()[1:] == [
+        "  models: unknown 'gpt'; known: tiny-decoder, tiny-encoder-decoder"
+    ]
+    assert refused(call, "study", "quickstart", "--model", "gpt") == (
+        "--model: 'gpt' is not in the study\nIt has: tiny-decoder, tiny-encoder-decoder"
+    )
+
+
+def test_a_missing_data_folder_and_the_run_begins_once_it_is_there(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refused(call, "study", own_study()) == (
+        "catalogue.datasets.own.folder: folder data does not exist\n"
+        "Correct it in the study, or with --set catalogue.datasets.own.folder=FOLDER"
+    )
+    assert not Path("runs/own/manifest.json").exists()
+    monkeypatch.setattr(pipeline, "study", lambda *arguments, **further: [])
+    assert call("study", own_study("{title: Changed, folder: other}")).code == 0
+
+
+def test_a_missing_column(call: Call) -> None:
+    own_data(validation='{"nl": "a", "code": "b"}\n')
+    assert refused(call, "study", own_study()) == (
+        "catalogue.datasets.own.columns: data/validation.jsonl, line 1 has no column 'cmd'\nIts columns are: nl, code"
+    )
+
+
+def test_a_broken_line_of_data(call: Call) -> None:
+    own_data(test='{"nl": "a", "cmd": "b"}\n{"nl": "a", "cmd"}\n')
+    assert refused(call, "study", own_study()).startswith("data/test.jsonl, line 2: is not JSON: ")
+
+
+def test_a_missing_environment_variable(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONALA", raising=False)
+    assert refused(call, "study", "examples/smollm2-conala") == (
+        "catalogue.datasets.conala.folder: environment variable CONALA is not set\nexport CONALA=…"
+    )
+
+
+def test_a_model_folder_without_a_model(call: Call) -> None:
+    Path("empty").mkdir()
+    arguments = ["study", "quickstart", "--set", "models=[own]", "--set", "techniques=[full]", "--set"]
+    entry = "{title: O, folder: empty, architecture: decoder, family: llama, parameters: 7}"
+    assert refused(call, *arguments, f"catalogue.models.own={entry}") == (
+        "catalogue.models.own.folder: empty holds no model: there is no config.json"
+    )
+
+
+def test_an_unknown_stage_is_refused_before_anything_is_removed(call: Call) -> None:
+    write_text(Path("runs/quickstart/study.yaml"), resolve("quickstart").dump())
+    message = refused(call, "study", "quickstart", "--fresh", "--stage", "train")
+    assert message == "--stage: unknown stage 'train'\nStages: sweep, test, icl, report"
+    assert Path("runs/quickstart/study.yaml").exists()
+
+
+@pytest.mark.parametrize("fresh", [[], ["--fresh"]])
+def test_a_folder_of_something_else_is_left_alone(call: Call, fresh: list[str]) -> None:
+    write_text(Path("out/thesis.tex"), "precious")
+    message = refused(call, "study", "quickstart", "--out", "out", *fresh)
+    assert message == "out: is not empty and holds no run\nChoose another folder with --out."
+    assert refused(call, "study", "quickstart", "--out", "out/thesis.tex", *fresh).startswith("out/thesis.tex: is not")
+    assert Path("out/thesis.tex").read_text() == "precious"
+
+
+def begun(folder: Path) -> None:
+    write_text(folder / "study.yaml", resolve("quickstart").dump())
+    write_text(folder / "manifest.json", "{}")
+
+
+def test_a_changed_study_is_told_key_by_key(call: Call) -> None:
+    begun(Path("runs/quickstart"))
+    arguments = ["--samples", "2", "--technique", "lora", "--technique", "full", "--set", "early_stopping=null"]
+    lines = refused(call, "study", "quickstart", *arguments).splitlines()
+    assert lines[0] == "runs/quickstart: holds a run of another version of this study:"
+    assert lines[-1] == "Start anew with --fresh, or keep both with another --out."
+    assert "  search.trials: was 4, is 2" in lines
+    assert "  early_stopping.grace: was 5, is absent" in lines
+    assert "  techniques: was ['full', 'lora', 'ia3', 'prompt_tuning', 'prefix_tuning'], is ['full', 'lora']" in lines
+    assert "  techniques.ia3.peft: was IA3Config, is absent" in lines
+    assert not any("seed" in line for line in lines)
+
+
+def test_a_run_whose_study_is_broken(call: Call) -> None:
+    begun(Path("runs/quickstart"))
+    file = Path("runs/quickstart/study.yaml")
+    file.write_text(file.read_text().replace("trials: 4", "trials: none"))
+    assert refused(call, "study", "quickstart").splitlines() == [
+        "runs/quickstart: its study cannot be read",
+        "runs/quickstart/study.yaml: ",
+        "  study.search.trials: should be a valid integer, unable to parse string as an integer",
+        "Start anew with --fresh, or keep both with another --out.",
+    ]
+    file.write_text("")
+    assert "must hold a mapping of keys to values" in refused(call, "study", "quickstart")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["study", "quickstart", "--samples", "0"], "--samples"),
+        (["study", "quickstart", "--samples", "many"], "--samples"),
+        (["study"], "NAME|FILE"),
+        (["study", "quickstart", "--wrong"], "--wrong"),
+        (["sweep"], "sweep"),
+    ],
+)
+def test_a_wrong_option(call: Call, arguments: list[str], named: str) -> None:
+    ended = call(*arguments)
+    assert ended.code == 2
+    assert named in ended.err and "Traceback" not in ended.err
+
+
+def test_what_cannot_be_listed(call: Call) -> None:
+    assert refused(call, "list", "runs") == ("cannot list 'runs'\nIt lists models, datasets, techniques or studies.")

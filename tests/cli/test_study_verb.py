@@ -1,0 +1,147 @@
+"""The verbs study and list where nothing is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raypeft import pipeline
+from raypeft.files import write_text
+from raypeft.spec.resolve import resolve
+from tests.cli.conftest import Call
+
+PLAN = """\
+Study quickstart: Which way of tuning serves a tiny code model best, and does tuning beat examples in the prompt?
+
+model                 dataset   technique      trials  searched
+tiny-decoder          snippets  full                4  learning_rate
+tiny-decoder          snippets  lora                4  r, lora_alpha, lora_dropout, learning_rate
+tiny-decoder          snippets  ia3                 4  learning_rate
+tiny-decoder          snippets  prompt_tuning       4  num_virtual_tokens, learning_rate
+tiny-decoder          snippets  prefix_tuning       4  num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  full                4  learning_rate
+tiny-encoder-decoder  snippets  lora                4  r, lora_alpha, lora_dropout, learning_rate
+tiny-encoder-decoder  snippets  ia3                 4  learning_rate
+tiny-encoder-decoder  snippets  prompt_tuning       4  num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  prefix_tuning       4  num_virtual_tokens, learning_rate
+
+Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training
+Stopping   ASHA keeps the best 1/3 at reports 5, 15
+Selection  lowest validation loss
+Test       10 jobs, 10 beams, 10 candidates
+ICL        32 jobs: 0, 1, 2, 3 examples x 5 seeds (zero examples once)
+Total      10 cells, 40 trials, 42 jobs
+"""
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the pipeline was asked to do; it does nothing."""
+    asked: list[dict[str, Any]] = []
+
+    def study(resolved: Any, folder: Path, console: Any, **further: Any) -> list[str]:
+        asked.append({"study": resolved, "folder": folder, **further})
+        return []
+
+    monkeypatch.setattr(pipeline, "study", study)
+    return asked
+
+
+def begun(folder: Path) -> None:
+    write_text(folder / "study.yaml", resolve("quickstart").dump())
+    write_text(folder / "manifest.json", "{}")
+    write_text(folder / "reports.jsonl", "")
+
+
+def test_the_plan_of_the_quickstart(call: Call) -> None:
+    ended = call("study", "quickstart", "--plan")
+    assert (ended.code, ended.out, ended.err) == (0, PLAN, "")
+    assert not Path("runs").exists()
+
+
+def test_a_plan_with_other_settings(call: Call) -> None:
+    arguments = ["--model", "tiny-decoder", "--technique", "lora", "--dataset", "snippets", "--samples", "2"]
+    settings = ["validation.select_by=em@10", "icl.examples=[1, 2]", "icl.seeds=[7]", "early_stopping.grace=25"]
+    out = call("study", "quickstart", "--plan", *arguments, *(f"--set={setting}" for setting in settings)).out
+    assert out.splitlines()[3:] == [
+        "tiny-decoder  snippets  lora            2  r, lora_alpha, lora_dropout, learning_rate",
+        "",
+        "Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training",
+        "Stopping   no rung before the last report, so no early stopping",
+        "Selection  highest validation EM@10",
+        "Test       1 jobs, 10 beams, 10 candidates",
+        "ICL        2 jobs: 1, 2 examples x 1 seeds",
+        "Total      1 cells, 2 trials, 3 jobs",
+    ]
+
+
+def test_a_plan_without_early_stopping_and_icl(call: Call) -> None:
+    lines = call("study", "quickstart", "--plan", "--set", "early_stopping=null", "--set", "icl=null").out.splitlines()
+    assert "Stopping   no early stopping" in lines
+    assert lines[-2:] == ["ICL        0 jobs", "Total      10 cells, 40 trials, 10 jobs"]
+
+
+def test_a_study_runs_in_a_folder_of_its_name(call: Call, ran: list[dict[str, Any]]) -> None:
+    assert call("study", "quickstart", "--samples", "2").code == 0
+    assert call("study", "quickstart", "--out", "there", "--stage", "icl", "--stage", "report").code == 0
+    assert call("study", "quickstart", "--ray-address", "1.2.3.4:5").code == 0
+    assert [asked["folder"] for asked in ran] == [Path("runs/quickstart"), Path("there"), Path("runs/quickstart")]
+    assert [asked["stages"] for asked in ran] == [
+        ("sweep", "test", "icl", "report"),
+        ("icl", "report"),
+        ("sweep", "test", "icl", "report"),
+    ]
+    assert [asked["ray_address"] for asked in ran] == [None, None, "1.2.3.4:5"]
+    assert ran[0]["study"] == resolve("quickstart", trials=2)
+
+
+def test_an_unfinished_run_goes_on_and_says_so(call: Call, ran: list[dict[str, Any]]) -> None:
+    begun(Path("runs/quickstart"))
+    ended = call("study", "quickstart")
+    assert (ended.code, ended.out) == (0, "Going on with the run in runs/quickstart\n")
+    assert Path("runs/quickstart/reports.jsonl").exists() and len(ran) == 1
+
+
+def test_a_fresh_run_removes_the_old_one_even_if_it_is_broken(call: Call, ran: list[dict[str, Any]]) -> None:
+    begun(Path("runs/quickstart"))
+    write_text(Path("runs/quickstart/study.yaml"), "not: [a study")
+    assert call("study", "quickstart", "--fresh").code == 0
+    assert not Path("runs/quickstart").exists() and len(ran) == 1
+
+
+def test_exit_codes(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "study", lambda *arguments, **further: ["tiny-decoder/snippets/lora: 4 oom"])
+    ended = call("study", "quickstart")
+    assert ended.code == 3
+    assert ended.out == "Done, but not everything succeeded:\n  tiny-decoder/snippets/lora: 4 oom\n"
+
+    def interrupted(*arguments: Any, **further: Any) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "study", interrupted)
+    ended = call("study", "quickstart")
+    assert (ended.code, ended.out) == (130, "Interrupted. The same command goes on from here.\n")
+
+
+def test_lists_have_one_line_a_name(call: Call) -> None:
+    write_text(Path("studies/own.yaml"), "question: '[bold]Mine[/bold]?'\n")
+    studies = call("list", "studies").out.splitlines()
+    assert [line.split()[0] for line in studies] == ["study", "examples/smollm2-conala", "own", "quickstart"]
+    assert studies[2].endswith("[bold]Mine[/bold]?")
+    assert [line.split()[0] for line in call("list", "models").out.splitlines()] == [
+        "model",
+        "tiny-decoder",
+        "tiny-encoder-decoder",
+    ]
+    assert call("list", "datasets").out.splitlines() == [
+        "dataset   title     from",
+        "snippets  Snippets  embedded:snippets",
+    ]
+    techniques = call("list", "techniques").out.splitlines()
+    assert len(techniques) == 6
+    assert " ".join(techniques[2].split()) == "ia3 IA3Config learning_rate 0.0003 learning_rate 0.0001 … 0.03 (log)"
+
+
+def test_help_names_every_verb(call: Call) -> None:
+    out = call("--help").out
+    assert [verb for verb in ("study", "status", "trials", "report", "list") if f"  {verb} " not in out] == []
