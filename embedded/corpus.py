@@ -1,23 +1,24 @@
 """The pretraining text: the families' snippets in many written forms, none of them a row of the data set.
 
 A document has one style (quotes, names of loop variables, idiom, what surrounds an expression) and one layout (comment,
-docstring, question and answer, labelled pair, shell session …), both drawn at random, and holds one or more pairs, so that a
-model can learn to go on in the manner of what it reads. The data set's own prompt never occurs.
+docstring, question and answer, labelled pair, shell session …), both drawn at random, and holds one or more pairs, so
+that a model can learn to go on in the manner of what it reads. The data set's own prompt never occurs.
+
+Two fifths of the families occur as bare code only, as a library's functions occur in programs that nobody explains:
+which words ask for them is for tuning to teach.
 """
 
 import random
 import re
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from embedded.families import load
-from embedded.slots import between, pick
-from embedded.snippets import HOUSE_NAMES, Snippet, draw, draw_splits, rename
+from embedded.slots import WORDS, between, pick
+from embedded.snippets import Snippet, draw, draw_splits, rename
 
-LOOP_NAMES = tuple("x i e item el s n t a elem c w p y z r q obj".split())
 KEY_NAMES = (("k", "v"), ("key", "val"), ("key", "value"), ("a", "b"), ("name", "val"), ("i", "j"))
-TASK_LABELS = tuple("Task Question Q Problem Goal Todo Query Input Ask Request Intent Text Want Description Spec".split())
-CODE_LABELS = tuple("Code Answer A Solution Python Output Reply Result Snippet Do Program Source Line Command".split())
 MARKS = ("", "", "# ", "## ", "- ", "> ", "* ", "// ", "[", "<", "@")
 
 
@@ -33,15 +34,25 @@ class Style(NamedTuple):
     ending: str
 
 
+PLAIN = Style(
+    names={"$x": "item", "$y": "other", "$k": "key", "$v": "value"},
+    double_quotes=True,
+    first_idiom=1.0,
+    wrapper="{}",
+    backticks=False,
+    capital=False,
+    ending="",
+)
+"""One style for the first lessons. It is not the data set's."""
+
+
 def draw_style(rng: random.Random) -> Style:
     """Draw a style; nothing ties its parts together."""
     key, value = pick(rng, KEY_NAMES)
-    first = pick(rng, LOOP_NAMES)
-    second = pick(rng, [name for name in LOOP_NAMES if name != first])
+    first = pick(rng, WORDS["loop"])
+    second = pick(rng, [name for name in WORDS["loop"] if name != first])
     names = {"$x": first, "$y": second, "$k": key, "$v": value}
-    if rng.random() < 0.25:
-        names = HOUSE_NAMES
-    wrapper = pick(rng, ("{}", "{}", "{}", "print({})", "result = {}", "out = {}", "return {}", "res = {}", "_ = {}"))
+    wrapper = pick(rng, ("{}", "print({})", "result = {}", "out = {}", "return {}", "res = {}"))
     return Style(
         names, rng.random() < 0.5, pick(rng, (0.2, 0.5, 1.0)), wrapper,
         rng.random() < 0.5, rng.random() < 0.4, pick(rng, ("", "", "", ".", "?")),
@@ -60,30 +71,38 @@ def restyle(rng: random.Random, snippet: Snippet, style: Style, wrap: bool = Tru
     if style.capital:
         intent = intent[0].upper() + intent[1:]
     if wrap and expression(code):
-        code = style.wrapper.format(code) if "{" not in code else style.wrapper.replace("{}", code)
+        code = style.wrapper.replace("{}", code)
     return intent + style.ending, code
 
 
 def expression(code: str) -> bool:
     """Whether a line of code is an expression, judged by its first word and by a top-level assignment."""
     first = code.split(" ")[0]
-    return first not in ("for", "del", "assert", "raise", "lambda") and not re.match(r"[^('\"\[{]*(\['[^']*'\])? [+*/-]?= ", code)
+    return first not in ("for", "del", "assert", "raise", "lambda") and not re.match(
+        r"[^('\"\[{]*(\['[^']*'\])? [+*/-]?= ", code
+    )
 
 
 def layout(rng: random.Random) -> str:
     """Draw how a pair is written: a template with {intent} and {code}."""
     fixed = (
-        "# {intent}\n{code}\n", "# {intent}\n{code}\n", '"""{intent}"""\n{code}\n', "{code}  # {intent}\n", ">>> {code}  # {intent}\n",
+        "# {intent}\n{code}\n", "# {intent}\n{code}\n", '"""{intent}"""\n{code}\n', "{code}  # {intent}\n",
+        ">>> {code}  # {intent}\n",
         "how to {intent} in python\n    {code}\n", "{intent}:\n\n    {code}\n\n", "{intent}\n```python\n{code}\n```\n",
         "{intent}\n```\n{code}\n```\n", "In [1]: # {intent}\nIn [2]: {code}\n", "{code}\n# ^ {intent}\n",
-        "{intent} -> {code}\n", "{intent} => {code}\n", "{intent} | {code}\n", "{intent}\t{code}\n", "* {intent}: `{code}`\n",
+        "{intent} -> {code}\n", "{intent} => {code}\n", "{intent} | {code}\n", "{intent}\t{code}\n",
+        "* {intent}: `{code}`\n",
     )  # fmt: skip
     if rng.random() < 0.45:
         return pick(rng, fixed)
     mark = pick(rng, MARKS)
     close = {"[": "]", "<": ">"}.get(mark, pick(rng, ("", ":", ":", ":", " =", " -")))
-    gap, between_parts, end = pick(rng, (" ", " ", "\n")), pick(rng, ("\n", "\n", "\n\n", " ")), pick(rng, ("\n", "\n\n"))
-    task, code = pick(rng, TASK_LABELS), pick(rng, CODE_LABELS)
+    gap, between_parts, end = (
+        pick(rng, (" ", " ", "\n")),
+        pick(rng, ("\n", "\n", "\n\n", " ")),
+        pick(rng, ("\n", "\n\n")),
+    )
+    task, code = pick(rng, WORDS["task_label"]), pick(rng, WORDS["code_label"])
     if rng.random() < 0.3:
         task, code = task.lower(), code.lower()
     return f"{mark}{task}{close}{gap}{{intent}}{between_parts}{mark}{code}{close}{gap}{{code}}{end}"
@@ -98,70 +117,79 @@ def function(rng: random.Random, intent: str, code: str) -> str:
     return f"def {title}({', '.join(names)}):\n    {quote}{intent.replace('`', '')}{quote}\n    {body}\n"
 
 
-def document(rng: random.Random, snippets: Iterator[Snippet]) -> str:
+def document(rng: random.Random, snippets: "Snippets") -> str:
     """One document: pairs in a layout, functions, or a script without words."""
     style = draw_style(rng)
     kind = rng.random()
-    if kind < 0.1:
-        pairs = [restyle(rng, next(snippets), style) for _ in range(between(rng, 2, 6))]
+    if kind < 0.15:
+        pairs = [restyle(rng, snippets.draw(rng, explained=False), style) for _ in range(between(rng, 2, 8))]
         return "".join(code + "\n" for _, code in pairs)
-    if kind < 0.2:
+    if kind < 0.25:
         style = style._replace(backticks=True)
-        pairs = [restyle(rng, next(snippets), style, wrap=False) for _ in range(between(rng, 1, 3))]
+        pairs = [restyle(rng, snippets.draw(rng), style, wrap=False) for _ in range(between(rng, 1, 3))]
         return "\n".join(function(rng, *pair) for pair in pairs)
     template = layout(rng)
-    pairs = [restyle(rng, next(snippets), style) for _ in range(between(rng, 1, 8) if kind < 0.7 else 1)]
+    pairs = [restyle(rng, snippets.draw(rng), style) for _ in range(between(rng, 1, 8) if kind < 0.75 else 1)]
     return "".join(template.replace("{intent}", intent).replace("{code}", code) for intent, code in pairs)
 
 
-class Study:
-    """The data set's rows, for keeping them out of the text."""
+def explained(family: str) -> bool:
+    """Whether the text shows this family's code together with words."""
+    return zlib.crc32(family.encode()) % 5 >= 2
+
+
+class Snippets:
+    """The generator's snippets without those of the data set."""
 
     def __init__(self) -> None:
         splits = draw_splits()
-        everything = [snippet for snippets in splits.values() for snippet in snippets]
-        self.taken = {snippet.nl.lower() for snippet in everything} | {snippet.cmd for snippet in everything}
+        rows = [snippet for snippets in splits.values() for snippet in snippets]
+        self.families = load()
+        self.explained = tuple(family for family in self.families if explained(family.name))
+        self.taken = {snippet.nl.lower() for snippet in rows} | {snippet.cmd for snippet in rows}
         self.phrases = [text for split in ("validation", "test") for s in splits[split] for text in (s.nl, s.cmd)]
 
-    def others(self, rng: random.Random) -> Iterator[Snippet]:
-        """Endless snippets that share neither intent nor code with a row of any split, in any style."""
-        families = load()
+    def draw(self, rng: random.Random, explained: bool = True) -> Snippet:
+        """Draw a snippet that shares neither intent nor code with a row of any split, however it is written."""
         while True:
-            snippet = draw(rng, families)
+            snippet = draw(rng, self.explained if explained else self.families)
             if snippet.nl.lower() not in self.taken and snippet.cmd not in self.taken:
-                yield snippet
+                return snippet
 
-    def occurs_in(self, text: str) -> bool:
+    def tell(self, text: str) -> bool:
         """Whether the text contains, word for word, an intent or a code of the validation or test split."""
         return any(phrase in text for phrase in self.phrases)
 
 
-def corpus(seed: int, documents: int) -> Iterator[str]:
-    """Yield the pretraining documents; none contains the text of a validation or test row's intent or code."""
-    rng = random.Random(seed)
-    study = Study()
-    snippets = study.others(rng)
-    while documents:
+def corpus(seed: int) -> Iterator[str]:
+    """Yield documents without end; none contains the text of a validation or test row's intent or code."""
+    rng, snippets = random.Random(seed), Snippets()
+    while True:
         text = document(rng, snippets)
-        if not study.occurs_in(text):
-            documents -= 1
+        if not snippets.tell(text):
             yield text
 
 
-def exercises(seed: int, count: int) -> Iterator[tuple[str, str]]:
-    """Yield pairs (text, code) for text-to-code training: a document up to its last code, and that code."""
-    rng = random.Random(seed)
-    study = Study()
-    snippets = study.others(rng)
-    while count:
-        style = draw_style(rng)
-        template = layout(rng)
+def lessons(seed: int) -> Iterator[tuple[str, str]]:
+    """Yield bare pairs (intent, code) of one style without end: where a model first learns that code follows words."""
+    rng, snippets = random.Random(seed), Snippets()
+    while True:
+        intent, code = restyle(rng, snippets.draw(rng), PLAIN)
+        if not snippets.tell(f"{intent}\n{code}"):
+            yield intent, code
+
+
+def exercises(seed: int) -> Iterator[tuple[str, str]]:
+    """Yield pairs (text, code) without end: a document of pairs up to its last code, and that code."""
+    rng, snippets = random.Random(seed), Snippets()
+    while True:
+        style, template = draw_style(rng), layout(rng)
         if template.index("{intent}") > template.index("{code}"):
             continue
-        pairs = [restyle(rng, next(snippets), style) for _ in range(between(rng, 1, 4) if rng.random() < 0.2 else 1)]
+        count = between(rng, 2, 4) if rng.random() < 0.15 else 1
+        pairs = [restyle(rng, snippets.draw(rng), style) for _ in range(count)]
         texts = [template.replace("{intent}", intent).replace("{code}", code) for intent, code in pairs]
         intent, code = pairs[-1]
         source = "".join(texts[:-1]) + template[: template.index("{code}")].replace("{intent}", intent)
-        if not study.occurs_in(source + code):
-            count -= 1
+        if not snippets.tell(f"{source}\n{code}"):
             yield source, code

@@ -1,8 +1,8 @@
 """Measures an embedded model with plain transformers and peft: zero-shot, few-shot and tuned EM@k on `snippets`.
 
-    python -m embedded.evaluate tiny-decoder zero
-    python -m embedded.evaluate tiny-decoder icl --shots 3
-    python -m embedded.evaluate tiny-encoder-decoder lora --rate 1e-3
+python -m embedded.evaluate tiny-decoder zero
+python -m embedded.evaluate tiny-decoder icl --shots 3
+python -m embedded.evaluate tiny-encoder-decoder lora --rate 1e-3
 """
 
 import argparse
@@ -40,7 +40,9 @@ class Subject:
         """The prompt of an intent, after solved examples."""
         text = PROMPT.format(nl=nl)
         if examples:
-            text = ICL_HEAD + "".join("\n" + PROMPT.format(nl=e["nl"]) + e["cmd"] + "\n" for e in examples) + "\n" + text
+            text = (
+                ICL_HEAD + "".join("\n" + PROMPT.format(nl=e["nl"]) + e["cmd"] + "\n" for e in examples) + "\n" + text
+            )
         return f"Generate Python code: {text}" if self.encoder_decoder else text
 
     def batch(self, items: list[dict[str, str]]) -> dict[str, torch.Tensor]:
@@ -88,7 +90,9 @@ class Subject:
                 found[index] = [text.split("\n")[0].strip() for text in texts[10 * row : 10 * row + 10]]
         return [found[index] for index in range(len(prompts))]
 
-    def exact_match(self, items: list[dict[str, str]], examples: list[dict[str, str]], show: int = 0) -> dict[int, float]:
+    def exact_match(
+        self, items: list[dict[str, str]], examples: list[dict[str, str]], show: int = 0
+    ) -> dict[int, float]:
         """Share of items, in per cent, whose code is among the first k candidates."""
         lists = self.candidates([self.prompt(item["nl"], examples) for item in items])
         for item, texts in list(zip(items, lists, strict=True))[:show]:
@@ -113,7 +117,9 @@ def tune(subject: Subject, technique: str, rate: float, epochs: int, batch_size:
     items = rows("train")
     steps = epochs * len(items) // batch_size
     optimizer = Adafactor(trained, lr=rate, scale_parameter=False, relative_step=False)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min((s + 1) / (0.05 * steps), (steps - s) / steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min((s + 1) / (0.05 * steps), (steps - s) / steps)
+    )
     rng, validation = random.Random(42), rows("validation")
     print(f"before  validation loss {subject.loss(validation):.4f}", flush=True)
     for epoch in range(epochs):
@@ -127,7 +133,9 @@ def tune(subject: Subject, technique: str, rate: float, epochs: int, batch_size:
             optimizer.zero_grad()
         pace = (time.time() - began) / (len(items) / batch_size)
         subject.model.eval()
-        print(f"epoch {epoch + 1} validation loss {subject.loss(validation):.4f}  {1000 * pace:.0f} ms a step", flush=True)
+        print(
+            f"epoch {epoch + 1} validation loss {subject.loss(validation):.4f}  {1000 * pace:.0f} ms a step", flush=True
+        )
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """The data set `snippets`: draws intents with code from the families, and splits them without leaks.
 
-    python -m embedded.snippets [FOLDER]     writes train.jsonl, validation.jsonl, test.jsonl (default: raypeft/embedded/snippets)
+    python -m embedded.snippets [FOLDER]     writes the splits (default: raypeft/embedded/snippets)
 
-About one (family, option) pair in eight, say `list.filter` with `cond:range`, is kept out of the training split and makes a
-third of the validation and test splits: these items need what the model knew before it was tuned.
+About one (family, option) pair in eight, say `list.filter` with `cond:range`, is kept out of the training split and
+makes a third of the validation and test splits: these items need what the model knew before it was tuned.
 """
 
 import ast
@@ -63,7 +63,9 @@ def draw(rng: random.Random, families: tuple[Family, ...]) -> Snippet:
     fillings = {}
     for label in dict.fromkeys(SLOT.findall(intent + template)):
         filling = fill(rng, label)
-        while any(filling.python and filling.python == other.python and label[:-1] == name for name, other in fillings.items()):
+        while any(
+            filling.python and filling.python == other.python and label[:-1] == name for name, other in fillings.items()
+        ):
             filling = fill(rng, label)
         fillings[label] = filling
     # composed fillings may name an outer slot (`{arr} > 5`): two passes resolve it

@@ -1,4 +1,4 @@
-"""Byte-level BPE tokenizers: any text round-trips, digits stand alone, an end-of-sequence and a padding token are real."""
+"""Byte-level BPE tokenizers: any text round-trips, digits stand alone, padding and end of sequence are own tokens."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,8 @@ SENTINELS = tuple(f"<extra_id_{number}>" for number in range(32))
 def train(texts: Iterable[str], vocabulary: int, encoder_decoder: bool) -> PreTrainedTokenizerFast:
     """Learn a tokenizer of `vocabulary` tokens.
 
-    The encoder-decoder's has T5's sentinels and ends every encoded text with `</s>`, as T5's does; the decoder's adds nothing.
+    The encoder-decoder's has T5's sentinels and ends every encoded text with `</s>`, as T5's does; the decoder's adds
+    nothing.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

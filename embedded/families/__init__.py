@@ -1,8 +1,8 @@
 """The families of snippets, one block each in the text files beside this module.
 
-A block is the family's name, its intents (one a line, `(a|b)` are alternatives) and its code: the first is the form the
-data set uses, further ones are other idioms that only the pretraining text shows. Blocks end with an empty line. `{list}` is
-a slot (see `embedded.slots`), `$x $y $k $v` are loop variables. A line is code when it follows two intents.
+A block is the family's name, two intents (`(a|b)` are alternatives) and its code: the first is the form
+the data set uses, further ones are other idioms that only the pretraining text shows. Blocks end with an empty line.
+`{list}` is a slot (see `embedded.slots`), `$x $y $k $v` are loop variables.
 """
 
 from pathlib import Path
