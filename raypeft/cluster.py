@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "10")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative folders of a study hold in workers too
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own progress display is the only one
 
 import ray

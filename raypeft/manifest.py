@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,8 @@ def write_manifest(run: Run) -> None:
     """
     plan = run.plan
     datasets = data_hashes(plan)
+    if wrong := too_small(plan, {name: splits["train"]["items"] for name, splits in datasets.items()}):
+        raise UserError("\n".join(wrong), where=str(run.study_file))
     models = {name: model_source(plan, name) for name in plan.resolved.models}
     known = run.manifest()
     if known:
@@ -64,6 +67,20 @@ def write_manifest(run: Run) -> None:
             },
         },
     )
+
+
+def too_small(plan: Plan, items: Mapping[str, int]) -> list[str]:
+    """Data sets whose training items do not suffice for the study's reports or ICL examples, one line each."""
+    study, wrong = plan.resolved.study, []
+    for name, count in items.items():
+        if (steps := study.training.steps(count)) < plan.reports:
+            wrong.append(
+                f"datasets.{name}: its {count} training items make {steps} steps, too few for {plan.reports} reports; "
+                "use more items, a smaller training.batch or a larger training.evaluate_every"
+            )
+        if study.icl and max(study.icl.examples) > count:
+            wrong.append(f"icl.examples: {max(study.icl.examples)} cannot be drawn from {name}'s {count} training items")
+    return wrong
 
 
 def data_hashes(plan: Plan) -> dict[str, Any]:

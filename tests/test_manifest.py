@@ -28,7 +28,8 @@ catalogue:
   datasets:
     own-data: {title: Own, folder: "${OWN_DATA}"}
 search: {seed: 1}
-training: {seed: 2}
+training: {seed: 2, evaluate_every: 1}
+early_stopping: null
 data: {seed: 3}
 icl: {seeds: [4, 5]}
 """
@@ -136,3 +137,14 @@ def test_gpus_are_those_the_driver_lists(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert manifest._gpus() == []
     monkeypatch.setenv("PATH", "")
     assert manifest._gpus() == []
+
+
+def test_too_few_training_items_are_refused_before_anything_is_written(run: Run) -> None:
+    """Three items make five steps in five epochs: too few for ten reports, and too few to draw four examples from."""
+    settings = ["training.evaluate_every=0.5", "icl.examples=[0, 4]"]
+    write_text(run.study_file, resolve(str(run.folder.parent / "own.yaml"), settings=settings).dump())
+    with pytest.raises(UserError) as caught:
+        write_manifest(Run(run.folder))
+    assert "datasets.own-data: its 3 training items make 5 steps, too few for 10 reports" in str(caught.value)
+    assert "icl.examples: 4 cannot be drawn from own-data's 3 training items" in str(caught.value)
+    assert not run.manifest_file.exists()

@@ -37,7 +37,8 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
         selection = run.selection(job.target) or {}
         details = {"cell": job.target.id, "trial": selection["trial"]}
         technique = plan.resolved.techniques[job.target.technique]
-        prompts = _tuned_prompts(plan, base, job.target.dataset, items)
+        prompts, shortened = _tuned_prompts(plan, base, job.target.dataset, items)
+        details["shortened_prompts"] = shortened
         with adapted(
             base,
             technique,
@@ -78,13 +79,14 @@ def _decode(
     ]
 
 
-def _tuned_prompts(plan: Plan, base: Base, dataset: str, items: Sequence[Item]) -> list[list[int]]:
+def _tuned_prompts(plan: Plan, base: Base, dataset: str, items: Sequence[Item]) -> tuple[list[list[int]], int]:
+    """Prompts of the test items, and how many intents were cut to the token limit."""
     entry, architecture = plan.resolved.datasets[dataset], base.entry.architecture
     if plan.resolved.study.protocol.test_prompt == "package":
-        return [
-            prompt_ids(base.tokenizer, package_test_prompt(item.intent, architecture), architecture) for item in items
-        ]
-    return [fitted_prompt(base.tokenizer, item.intent, architecture, entry.max_prompt_tokens)[0] for item in items]
+        texts = [package_test_prompt(item.intent, architecture) for item in items]
+        return [prompt_ids(base.tokenizer, text, architecture) for text in texts], 0
+    fitted = [fitted_prompt(base.tokenizer, item.intent, architecture, entry.max_prompt_tokens) for item in items]
+    return [ids for ids, _ in fitted], sum(shortened for _, shortened in fitted)
 
 
 def _icl_prompts(plan: Plan, base: Base, job: IclJob, items: Sequence[Item]) -> tuple[dict[str, Any], list[list[int]]]:

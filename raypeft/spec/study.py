@@ -93,6 +93,10 @@ class Training(Strict):
             raise Inconsistent(wrong)
         return self
 
+    def steps(self, items: int) -> int:
+        """Optimiser steps of a trial that runs to its end; the last batch of an epoch may be smaller."""
+        return round(self.epochs * -(-items // self.batch))
+
     @property
     def reports(self) -> int:
         """Reports of a trial that runs to its end, not counting the one before training."""

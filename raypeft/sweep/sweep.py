@@ -34,6 +34,7 @@ REPORT_KEYS = (
     "peak_memory_mib",
     "trainable_parameters",
     "parameters",
+    "shortened",
     "end",
     "error",
 )
@@ -154,6 +155,7 @@ class Recorder(tune.Callback):
             row = self.ledger.record(config["trial"], Cell.parse(config["cell"]), config["number"], report)
             self.searcher.observe(row)
             self.progress.reported(row)
+        report["fault"] = result.get("fault")
         if report.get("end") or config["trial"] in self.scheduler.stopped:
             self._end(config["cell"], config["number"], report)
 
@@ -162,7 +164,7 @@ class Recorder(tune.Callback):
         self._end(
             trial.config["cell"],
             trial.config["number"],
-            {"end": "error", "error": f"its worker died {WORKER_DEATHS + 1} times; see {trial.error_file}"},
+            {"end": "error", "fault": f"its worker died {WORKER_DEATHS + 1} times", "error": f"see {trial.error_file}"},
         )
 
     def _end(self, cell_id: str, number: int, report: Mapping[str, Any]) -> None:
@@ -185,5 +187,5 @@ class Recorder(tune.Callback):
 
     def _reason(self, name: str, state: str, report: Mapping[str, Any]) -> str | None:
         if state == "error":
-            return str(report["error"]).strip().splitlines()[-1]
+            return str(report["fault"])
         return self.scheduler.stopped.get(name) if state == "stopped" else REASONS.get(state)

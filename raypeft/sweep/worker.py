@@ -41,8 +41,10 @@ def train_trial(config: dict[str, Any]) -> None:
             run.trial_folder(config["trial"]),
             tune.report,
         )
-    except Exception:
-        tune.report({"report": -1, "validation_loss": None, "end": "error", "error": traceback.format_exc()})
+    except Exception as error:
+        fault = str(error).strip() or type(error).__name__
+        end = {"end": "error", "fault": fault.splitlines()[0], "error": traceback.format_exc()}
+        tune.report({"report": -1, "validation_loss": None, **end})
 
 
 def check_techniques(folder: str) -> list[str]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from raypeft.data.encoding import Collator, Encoded, Limits, encode
 from raypeft.data.sources import load_split, subset
 from raypeft.decoding import BeamSettings
-from raypeft.errors import UserError
 from raypeft.modeling.loading import Base
 from raypeft.spec.catalogue import DatasetEntry
 from raypeft.spec.plan import Plan
@@ -21,7 +20,7 @@ class TrialData:
         collator: makes batches of them.
         em_prompts, em_references: the items that EM@10 is computed on.
         beams: how they are decoded.
-        cut: items shortened to the token limits, by split and part.
+        shortened: how many items were cut to the token limits, by split and part.
     """
 
     train: list[Encoded]
@@ -30,7 +29,7 @@ class TrialData:
     em_prompts: list[list[int]]
     em_references: list[str]
     beams: BeamSettings
-    cut: dict[str, int]
+    shortened: dict[str, int]
 
 
 def beam_settings(plan: Plan, entry: DatasetEntry) -> BeamSettings:
@@ -43,7 +42,7 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
     """Load and encode the training and validation splits of a data set.
 
     Raises:
-        UserError: the data cannot be read, or has too few items for the study's reports.
+        UserError: the data cannot be read.
     """
     study, entry = plan.resolved.study, plan.resolved.datasets[dataset]
     limits = Limits(entry.max_prompt_tokens, entry.max_code_tokens)
@@ -52,16 +51,9 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
     encoded = {
         split: [encode(base.tokenizer, item, architecture, limits) for item in items] for split, items in splits.items()
     }
-    steps = -(-len(encoded["train"]) // study.training.batch) * study.training.epochs
-    if steps < plan.reports:
-        raise UserError(
-            f"its {len(encoded['train'])} training items make {steps:g} steps, too few for {plan.reports} reports",
-            where=f"datasets.{dataset}",
-            hint="Use more items, a smaller training.batch or a larger training.evaluate_every.",
-        )
     em_items = None if study.validation.em_items == "all" else study.validation.em_items
     chosen = subset(range(len(splits["validation"])), em_items, f"{study.data.seed}:em")
-    cut = Counter(f"{split}.{part}" for split, items in encoded.items() for item in items for part in item.cut)
+    shortened = Counter(f"{split}.{part}" for split, items in encoded.items() for item in items for part in item.cut)
     return TrialData(
         train=encoded["train"],
         validation=encoded["validation"],
@@ -69,5 +61,5 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
         em_prompts=[encoded["validation"][index].prompt for index in chosen],
         em_references=[splits["validation"][index].code for index in chosen],
         beams=beam_settings(plan, entry),
-        cut=dict(cut),
+        shortened=dict(shortened),
     )

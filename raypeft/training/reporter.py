@@ -29,8 +29,8 @@ class Reporter(TrainerCallback):
 
     A report holds: `report` (0 before training), `epoch`, `step`, `validation_loss` (nats a token), `em@10` (percent)
     and `em@10_computed` (false where it is carried forward), `best_loss`, `training_seconds` and `evaluation_seconds`
-    so far, `items_per_second` in training, `peak_memory_mib`, `trainable_parameters`, `parameters`, and `end` on the
-    last one.
+    so far, `items_per_second` in training, `peak_memory_mib`, `trainable_parameters`, `parameters`; on the first one
+    `shortened`, the number of items cut to the token limits; on the last one `end`.
     """
 
     def __init__(
@@ -111,6 +111,8 @@ class Reporter(TrainerCallback):
             "trainable_parameters": trainable,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         }
+        if index == 0:
+            self.last["shortened"] = self.data.shortened
         if last:
             self.last["end"] = "finished"
         seal(checkpoint, self.last)

@@ -96,7 +96,7 @@ def arguments(training: Training, learning_rate: float, folder: Path, base: Base
     on_gpu = base.device.type == "cuda"
     return TrainingArguments(
         output_dir=str(folder),
-        max_steps=steps(training, items),
+        max_steps=training.steps(items),
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=training.batch // micro_batch,
         learning_rate=learning_rate,
@@ -116,7 +116,3 @@ def arguments(training: Training, learning_rate: float, folder: Path, base: Base
         disable_tqdm=True,
     )
 
-
-def steps(training: Training, items: int) -> int:
-    """Optimiser steps of a trial that is not stopped; the last batch of an epoch may be smaller."""
-    return round(training.epochs * -(-items // training.batch))

@@ -137,7 +137,7 @@ def test_a_changed_study_is_told_key_by_key(call: Call) -> None:
     assert lines[0] == "runs/quickstart: holds a run of another version of this study:"
     assert lines[-1] == "Start anew with --fresh, or keep both with another --out."
     assert "  search.trials: was 4, is 2" in lines
-    assert "  early_stopping.grace: was 5, is absent" in lines
+    assert "  early_stopping.grace: was 3, is absent" in lines
     assert "  techniques: was ['full', 'lora', 'ia3', 'prompt_tuning', 'prefix_tuning'], is ['full', 'lora']" in lines
     assert "  techniques.ia3.peft: was IA3Config, is absent" in lines
     assert not any("seed" in line for line in lines)

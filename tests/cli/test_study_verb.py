@@ -26,7 +26,7 @@ tiny-encoder-decoder  snippets  prompt_tuning       4  num_virtual_tokens, learn
 tiny-encoder-decoder  snippets  prefix_tuning       4  num_virtual_tokens, learning_rate
 
 Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training
-Stopping   ASHA keeps the best 1/3 at reports 5, 15
+Stopping   ASHA keeps the best 1/3 at reports 3, 9
 Selection  lowest validation loss
 Test       10 jobs, 10 beams, 10 candidates
 ICL        32 jobs: 0, 1, 2, 3 examples x 5 seeds (zero examples once)

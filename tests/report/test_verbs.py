@@ -83,7 +83,7 @@ def test_a_run_is_found_by_folder_or_by_study(partial: Run, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     write_text(tmp_path / "runs" / "quickstart" / "study.yaml", partial.study_file.read_text(encoding="utf-8"))
     assert find_run(str(partial.folder)).folder == partial.folder
-    assert find_run("quickstart").folder == Path("runs/quickstart")
+    assert find_run("quickstart").folder == tmp_path / "runs" / "quickstart"
     with pytest.raises(UserError, match=r"there is no run in other or runs/other\nRuns in \./runs: quickstart\."):
         find_run("other")
 

@@ -26,7 +26,7 @@ def test_the_plan_of_the_quickstart() -> None:
     ]
     assert plan.trials == 40
     assert plan.reports == 25
-    assert plan.rungs == [5, 15]
+    assert plan.rungs == [3, 9]
     assert len(plan.icl_jobs) == 32
     assert [job.id for job in plan.icl_jobs[:7]] == [
         "tiny-decoder/snippets/0-shot-seed-42",

@@ -17,7 +17,7 @@ CELLS = ("a/data/lora", "a/data/ia3", "b/data/lora")
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return Plan(resolve("quickstart"))
+    return Plan(resolve("quickstart", settings=["early_stopping.grace=5"]))
 
 
 def stream(seed: int, trials: int = 8) -> list[dict[str, Any]]:
