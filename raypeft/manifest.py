@@ -79,7 +79,8 @@ def too_small(plan: Plan, items: Mapping[str, int]) -> list[str]:
                 "use more items, a smaller training.batch or a larger training.evaluate_every"
             )
         if study.icl and max(study.icl.examples) > count:
-            wrong.append(f"icl.examples: {max(study.icl.examples)} cannot be drawn from {name}'s {count} training items")
+            most = max(study.icl.examples)
+            wrong.append(f"icl.examples: {most} cannot be drawn from {name}'s {count} training items")
     return wrong
 
 
