@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embedded.families import Family, load
-from embedded.slots import fill, pick
+from embedded.slots import Filling, fill, pick
 
 FOLDER = Path(__file__).parents[1] / "raypeft" / "embedded" / "snippets"
 SIZES = {"test": 160, "validation": 96, "train": 640}
@@ -60,7 +60,7 @@ def draw(rng: random.Random, families: tuple[Family, ...]) -> Snippet:
     intent = ALTERNATIVES.sub(lambda match: pick(rng, match[1].split("|")), pick(rng, family.intents))
     template = "\n".join(family.codes)
     # names of one kind (list, list2) must differ, or the task is another one
-    fillings = {}
+    fillings: dict[str, Filling] = {}
     for label in dict.fromkeys(SLOT.findall(intent + template)):
         filling = fill(rng, label)
         while any(

@@ -1,5 +1,9 @@
 """The embedded models load with the Auto classes, with the sizes the documentation states."""
 
+import hashlib
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
@@ -56,3 +60,11 @@ def test_every_name_survives_a_save_and_load(tmp_path):
         AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path / name)
         again = AutoTokenizer.from_pretrained(tmp_path / name)
         assert again(TEXTS[1])["input_ids"] == AutoTokenizer.from_pretrained(folder)(TEXTS[1])["input_ids"]
+
+
+def test_files_are_the_ones_the_documentation_names():
+    package = MODELS["tiny-decoder"].parents[1]
+    readme = (Path(__file__).parents[2] / "embedded" / "README.md").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^\| (\S+) \| `([0-9a-f]{64})` \|$", readme, re.MULTILINE))
+    assert len(stated) == 7
+    assert {name: hashlib.sha256((package / name).read_bytes()).hexdigest() for name in stated} == stated
