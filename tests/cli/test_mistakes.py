@@ -136,7 +136,7 @@ def test_a_changed_study_is_told_key_by_key(call: Call) -> None:
     lines = refused(call, "study", "quickstart", *arguments).splitlines()
     assert lines[0] == "runs/quickstart: holds a run of another version of this study:"
     assert lines[-1] == "Start anew with --fresh, or keep both with another --out."
-    assert "  search.trials: was 4, is 2" in lines
+    assert "  search.trials: was 3, is 2" in lines
     assert "  early_stopping.grace: was 3, is absent" in lines
     assert "  techniques: was ['full', 'lora', 'ia3', 'prompt_tuning', 'prefix_tuning'], is ['full', 'lora']" in lines
     assert "  techniques.ia3.peft: was IA3Config, is absent" in lines
@@ -146,7 +146,7 @@ def test_a_changed_study_is_told_key_by_key(call: Call) -> None:
 def test_a_run_whose_study_is_broken(call: Call) -> None:
     begun(Path("runs/quickstart"))
     file = Path("runs/quickstart/study.yaml")
-    file.write_text(file.read_text().replace("trials: 4", "trials: none"))
+    file.write_text(file.read_text().replace("trials: 3", "trials: none"))
     assert refused(call, "study", "quickstart").splitlines() == [
         "runs/quickstart: its study cannot be read",
         "runs/quickstart/study.yaml: ",

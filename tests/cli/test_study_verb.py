@@ -14,23 +14,23 @@ PLAN = """\
 Study quickstart: Which way of tuning serves a tiny code model best, and does tuning beat examples in the prompt?
 
 model                 dataset   technique      trials  searched
-tiny-decoder          snippets  full                4  learning_rate
-tiny-decoder          snippets  lora                4  r, lora_alpha, lora_dropout, learning_rate
-tiny-decoder          snippets  ia3                 4  learning_rate
-tiny-decoder          snippets  prompt_tuning       4  num_virtual_tokens, learning_rate
-tiny-decoder          snippets  prefix_tuning       4  num_virtual_tokens, learning_rate
-tiny-encoder-decoder  snippets  full                4  learning_rate
-tiny-encoder-decoder  snippets  lora                4  r, lora_alpha, lora_dropout, learning_rate
-tiny-encoder-decoder  snippets  ia3                 4  learning_rate
-tiny-encoder-decoder  snippets  prompt_tuning       4  num_virtual_tokens, learning_rate
-tiny-encoder-decoder  snippets  prefix_tuning       4  num_virtual_tokens, learning_rate
+tiny-decoder          snippets  full                3  learning_rate
+tiny-decoder          snippets  lora                3  r, lora_alpha, lora_dropout, learning_rate
+tiny-decoder          snippets  ia3                 3  learning_rate
+tiny-decoder          snippets  prompt_tuning       3  num_virtual_tokens, learning_rate
+tiny-decoder          snippets  prefix_tuning       3  num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  full                3  learning_rate
+tiny-encoder-decoder  snippets  lora                3  r, lora_alpha, lora_dropout, learning_rate
+tiny-encoder-decoder  snippets  ia3                 3  learning_rate
+tiny-encoder-decoder  snippets  prompt_tuning       3  num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  prefix_tuning       3  num_virtual_tokens, learning_rate
 
 Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training
 Stopping   ASHA keeps the best 1/3 at reports 3, 9
 Selection  lowest validation loss
 Test       10 jobs, 10 beams, 10 candidates
 ICL        32 jobs: 0, 1, 2, 3 examples x 5 seeds (zero examples once)
-Total      10 cells, 40 trials, 42 jobs
+Total      10 cells, 30 trials, 42 jobs
 """
 
 
@@ -78,7 +78,7 @@ def test_a_plan_with_other_settings(call: Call) -> None:
 def test_a_plan_without_early_stopping_and_icl(call: Call) -> None:
     lines = call("study", "quickstart", "--plan", "--set", "early_stopping=null", "--set", "icl=null").out.splitlines()
     assert "Stopping   no early stopping" in lines
-    assert lines[-2:] == ["ICL        0 jobs", "Total      10 cells, 40 trials, 10 jobs"]
+    assert lines[-2:] == ["ICL        0 jobs", "Total      10 cells, 30 trials, 10 jobs"]
 
 
 def test_a_study_runs_in_a_folder_of_its_name(call: Call, ran: list[dict[str, Any]]) -> None:
