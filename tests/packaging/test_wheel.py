@@ -83,7 +83,7 @@ def test_it_lists_studies_and_plans_the_quickstart(installed: Path, tmp_path: Pa
     for start in ((script,), ("-m", "raypeft")):
         studies = outside(installed, tmp_path, *start, "list", "studies")
         assert [line.split()[0] for line in studies.splitlines()] == ["study", "examples/smollm2-conala", "quickstart"]
-        assert "10 cells, 40 trials, 42 jobs" in outside(installed, tmp_path, *start, "study", "quickstart", "--plan")
+        assert "10 cells, 30 trials, 42 jobs" in outside(installed, tmp_path, *start, "study", "quickstart", "--plan")
 
 
 def test_its_embedded_data_are_found(installed: Path, tmp_path: Path) -> None:
