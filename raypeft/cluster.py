@@ -19,6 +19,7 @@ OBJECT_STORE = 256 * 2**20
 @contextmanager
 def cluster(address: str | None, progress: Progress) -> Iterator[None]:
     """Ray for the duration of a run, with its dashboard; shut down afterwards if started here."""
+    progress.say("Starting Ray" if address is None else f"Joining the Ray cluster at {address}")
     if address is None:
         context = ray.init(
             address="local",
