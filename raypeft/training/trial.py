@@ -115,4 +115,3 @@ def arguments(training: Training, learning_rate: float, folder: Path, base: Base
         report_to="none",
         disable_tqdm=True,
     )
-
