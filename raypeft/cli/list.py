@@ -16,9 +16,10 @@ from raypeft.spec.technique import load_technique
 def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques or studies")]) -> None:
     """List the models, datasets, techniques or studies that are known, one a line."""
     if kind == "models":
-        table = lines_table("model", "family", "architecture", "parameters", "from", right=("parameters",))
+        table = lines_table("model", "family", "size", "architecture", "parameters", "from", right=("parameters",))
         for name, model in shipped_catalogue().models.items():
-            table.add_row(name, model.family, model.architecture, f"{model.parameters:,}", model.hub or model.folder)
+            source = f"{model.hub or model.folder}{' (gated)' if model.gated else ''}"
+            table.add_row(name, model.family, model.size, model.architecture, f"{model.parameters:,}", source)
     elif kind == "datasets":
         table = lines_table("dataset", "title", "from")
         for name, dataset in shipped_catalogue().datasets.items():

@@ -2,11 +2,9 @@
 
 import random
 from collections.abc import Sequence
-from typing import Literal
 
 from raypeft.data.sources import Item
-
-Architecture = Literal["decoder", "encoder_decoder"]
+from raypeft.spec.catalogue import Architecture
 
 TASK_PREFIX = "Generate Python code: "
 ICL_HEADER = "Generate Python code given a natural language instruction."

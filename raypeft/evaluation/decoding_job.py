@@ -12,7 +12,7 @@ from raypeft.evaluation.jobs import Job
 from raypeft.files import write_json, write_lines
 from raypeft.metrics import score
 from raypeft.modeling.adapters import adapted
-from raypeft.modeling.loading import Base, warm_base
+from raypeft.modeling.loading import Base, study_base
 from raypeft.modeling.memory import peak_mib, reset_peak
 from raypeft.run import Run
 from raypeft.spec.plan import IclJob, Plan
@@ -26,7 +26,7 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
         The content of the result file.
     """
     plan = run.plan
-    base = warm_base(job.model, plan.resolved.models[job.model], plan.resolved.study.training.precision)
+    base = study_base(plan.resolved, job.target)
     items = load_split(job.target.dataset, plan.resolved.datasets[job.target.dataset], "test", plan.resolved.study.data)
     reset_peak()
     started = time.monotonic()
@@ -81,7 +81,7 @@ def _decode(
 
 def _tuned_prompts(plan: Plan, base: Base, dataset: str, items: Sequence[Item]) -> tuple[list[list[int]], int]:
     """Prompts of the test items, and how many intents were cut to the token limit."""
-    entry, architecture = plan.resolved.datasets[dataset], base.entry.architecture
+    entry, architecture = plan.resolved.datasets[dataset], base.architecture
     if plan.resolved.study.protocol.test_prompt == "package":
         texts = [package_test_prompt(item.intent, architecture) for item in items]
         return [prompt_ids(base.tokenizer, text, architecture) for text in texts], 0
@@ -99,5 +99,5 @@ def _icl_prompts(plan: Plan, base: Base, job: IclJob, items: Sequence[Item]) -> 
         "seed": job.seed,
         "example_ids": [example.id for example in examples],
     }
-    architecture = base.entry.architecture
+    architecture = base.architecture
     return details, [prompt_ids(base.tokenizer, icl_prompt(item.intent, examples), architecture) for item in items]

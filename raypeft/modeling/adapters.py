@@ -5,36 +5,66 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import peft
 import torch
 from transformers import set_seed
 
+from raypeft.errors import UserError
 from raypeft.modeling.loading import Base, discard_warm
-from raypeft.spec.technique import Technique, Value
+from raypeft.modeling.targets import LISTS, MODULE_ARGUMENTS, missing_list
+from raypeft.modeling.training_state import FILE as TRAINING_STATE
+from raypeft.modeling.training_state import load_training_state
+from raypeft.spec.catalogue import TargetList
+from raypeft.spec.technique import Technique, Value, share_of_steps
 
 TASKS = {"decoder": "CAUSAL_LM", "encoder_decoder": "SEQ_2_SEQ_LM"}
 
 
-def adapter_config(base: Base, technique: Technique, hyperparameters: Mapping[str, Value]) -> peft.PeftConfig:
+def adapter_config(
+    base: Base, technique: Technique, hyperparameters: Mapping[str, Value], steps: int | None = None
+) -> peft.PeftConfig:
     """The peft configuration of one hyperparameter point.
 
-    Names of the model's target lists in `target_modules` and `feedforward_modules` are replaced by its modules.
+    Names of the model's target lists in `target_modules` and `feedforward_modules` are replaced by its modules, shares
+    of the training by numbers of steps.
+
+    Args:
+        base: the model to adapt.
+        technique: how.
+        hyperparameters: arguments of the peft class, and `learning_rate`.
+        steps: optimiser steps of the training.
 
     Raises:
-        ValueError: full fine-tuning has no adapter.
+        ValueError: full fine-tuning has no adapter, or a share of the steps is asked for without `steps`.
+        UserError: neither the catalogue nor peft has a module list that the technique names.
     """
     if technique.peft is None:
         raise ValueError("full fine-tuning has no adapter")
-    arguments = dict(technique.arguments)
-    for key in ("target_modules", "feedforward_modules"):
-        if isinstance(names := arguments.get(key), list):
-            arguments[key] = [module for name in names for module in base.entry.targets.get(name, [name])]
+    arguments = {**technique.arguments, **hyperparameters}
+    arguments.pop("learning_rate", None)
+    for name, value in arguments.items():
+        if (share := share_of_steps(value)) is not None:
+            if steps is None:
+                raise ValueError(f"{name} is a share of the training steps, which are not given")
+            arguments[name] = max(1, round(share * steps))
+    for name in MODULE_ARGUMENTS:
+        if name in arguments:
+            arguments[name] = _modules(base, arguments[name])
     if "prompt_tuning_init_text" in arguments:
         arguments["tokenizer_name_or_path"] = base.source
-    arguments |= {name: value for name, value in hyperparameters.items() if name != "learning_rate"}
-    return getattr(peft, technique.peft)(task_type=TASKS[base.entry.architecture], **arguments)
+    return getattr(peft, technique.peft)(task_type=TASKS[base.architecture], **arguments)
+
+
+def _modules(base: Base, named: str | list[str]) -> str | list[str]:
+    """Modules for names of lists; other names, and peft's `all-linear`, stay as they are."""
+    if isinstance(named, str) and named not in LISTS:
+        return named
+    names = [named] if isinstance(named, str) else named
+    if absent := [name for name in names if name in LISTS and name not in base.targets]:
+        raise UserError(missing_list(absent[0], base.name, base.model.config.model_type))
+    return [module for name in names for module in base.targets.get(cast(TargetList, name), [name])]
 
 
 def technique_problems(name: str, technique: Technique) -> list[str]:
@@ -54,6 +84,14 @@ def technique_problems(name: str, technique: Technique) -> list[str]:
     ]
 
 
+def parameter_counts(model: Any) -> tuple[int, int]:
+    """Trainable and all weights of a model, those that 4-bit quantisation packs into one byte counted apart."""
+    if isinstance(model, peft.PeftModel):
+        return model.get_nb_trainable_parameters()
+    trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    return trainable, sum(weight.numel() for weight in model.parameters())
+
+
 @contextmanager
 def adapted(
     base: Base,
@@ -61,6 +99,7 @@ def adapted(
     hyperparameters: Mapping[str, Value],
     *,
     seed: int,
+    steps: int | None = None,
     saved: Path | None = None,
 ) -> Iterator[Any]:
     """The model to train or to decode with: the base with a new or saved adapter, or a copy of it for full fine-tuning.
@@ -72,6 +111,7 @@ def adapted(
         technique: how it is adapted.
         hyperparameters: arguments of the peft class among them.
         seed: of the adapter's initialisation.
+        steps: optimiser steps of the training, for a new adapter whose arguments are shares of them.
         saved: folder of saved weights to start from.
     """
     set_seed(seed)
@@ -80,15 +120,10 @@ def adapted(
         return
     model = None
     try:
-        config = adapter_config(base, technique, hyperparameters)
         if saved is None:
-            model = peft.get_peft_model(base.model, config)
-        elif config.is_prompt_learning:
-            # peft loads a saved prompt for inference only
-            model = peft.get_peft_model(base.model, config)
-            peft.set_peft_model_state_dict(model, peft.load_peft_weights(str(saved), device=str(base.device)))
+            model = peft.get_peft_model(base.model, adapter_config(base, technique, hyperparameters, steps))
         else:
-            model = peft.PeftModel.from_pretrained(base.model, str(saved), is_trainable=True)
+            model = _saved(base, saved)
         for parameter in model.parameters():
             if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
                 parameter.data = parameter.data.float()
@@ -110,9 +145,34 @@ def _full(base: Base, saved: Path | None) -> Any:
     return model.requires_grad_(True)
 
 
+def _saved(base: Base, saved: Path) -> peft.PeftModel:
+    """The base with a saved adapter that can be trained on."""
+    config = peft.PeftConfig.from_pretrained(str(saved))
+    has_state = (saved / TRAINING_STATE).exists()
+    if not (config.is_prompt_learning or has_state):
+        return peft.PeftModel.from_pretrained(base.model, str(saved), is_trainable=True)
+    # peft loads virtual tokens for inference only, and AdaLoRA's layers without the ranks that may still come back
+    config.inference_mode = False
+    if isinstance(config, peft.PromptTuningConfig):
+        config.tokenizer_name_or_path = base.source
+    ranks = None
+    if isinstance(config, peft.AdaLoraConfig):
+        ranks, config.rank_pattern = config.rank_pattern, None
+    model = peft.get_peft_model(base.model, config)
+    if has_state:
+        load_training_state(model, saved)
+    else:
+        peft.set_peft_model_state_dict(model, peft.load_peft_weights(str(saved), device=str(base.device)))
+    if ranks is not None:
+        model.active_peft_config.rank_pattern = ranks
+    return model
+
+
 def _detached(model: peft.PeftModel) -> Any:
     """The base model without its adapter (peft's `unload`, which prompt learning has no need of)."""
     inner = model.get_base_model() if model.active_peft_config.is_prompt_learning else model.unload()
+    if any(getattr(module, "gradient_checkpointing", False) for module in inner.modules()):
+        inner.gradient_checkpointing_disable()
     for name in ("peft_config", "_hf_peft_config_loaded"):
         if name in vars(inner):
             delattr(inner, name)

@@ -1,32 +1,47 @@
-"""Base models: loading, precision, and the one a worker keeps warm."""
+"""Base models: loading, and the one a worker keeps warm."""
 
 import gc
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
+from peft import prepare_model_for_kbit_training
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from raypeft.errors import UserError
-from raypeft.spec.catalogue import ModelEntry
-
-Precision = Literal["auto", "fp32", "bf16"]
+from raypeft.modeling.precision import Hardware, compute_dtype, keep_unpacked, quantization_config
+from raypeft.modeling.qkv import NATIVE_CORES, check_layout, to_native_layout
+from raypeft.modeling.targets import target_lists
+from raypeft.spec.catalogue import Architecture, ModelEntry, TargetList
+from raypeft.spec.plan import Cell, IclJob
+from raypeft.spec.resolve import ResolvedStudy
+from raypeft.spec.study import Attention, Precision
+from raypeft.spec.technique import Quantization
 
 
 @dataclass
 class Base:
-    """A loaded base model with its tokenizer: not adapted, frozen, in evaluation mode."""
+    """A loaded base model with its tokenizer: not adapted, frozen, in evaluation mode.
+
+    Attributes:
+        source: hub id or folder it comes from.
+        architecture: from the catalogue, or else the model's configuration.
+        targets: module lists that techniques refer to.
+        dtype: what it computes in.
+    """
 
     name: str
     entry: ModelEntry
     source: str
     model: Any
     tokenizer: Any
+    architecture: Architecture
+    targets: dict[TargetList, list[str]]
+    dtype: torch.dtype
 
     @property
     def device(self) -> torch.device:
@@ -34,21 +49,40 @@ class Base:
         return self.model.device
 
 
-_warm: dict[tuple[str, str], Base] = {}
+_warm: dict[tuple[object, ...], Base] = {}
 
 
-def warm_base(name: str, entry: ModelEntry, precision: Precision) -> Base:
-    """The base model, kept in this process until another is asked for.
+def study_base(resolved: ResolvedStudy, target: Cell | IclJob) -> Base:
+    """The warm base model of a cell, quantised as its technique says, or of an ICL run, which is never quantised."""
+    training = resolved.study.training
+    return warm_base(
+        target.model,
+        resolved.models[target.model],
+        training.precision,
+        quantization=resolved.techniques[target.technique].quantization if isinstance(target, Cell) else None,
+        attention=training.attention,
+    )
+
+
+def warm_base(
+    name: str,
+    entry: ModelEntry,
+    precision: Precision,
+    *,
+    quantization: Quantization | None = None,
+    attention: Attention = "auto",
+) -> Base:
+    """The base model, kept in this process until another is asked for; with quantised weights it is another.
 
     Trials after each other on one worker share it; whatever adapts it must leave it as it was.
     """
-    key = (entry.model_dump_json(), precision)
+    key = (entry.model_dump_json(), precision, quantization, attention)
     if key not in _warm:
         _warm.clear()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        _warm[key] = load_base(name, entry, precision)
+        _warm[key] = load_base(name, entry, precision, quantization=quantization, attention=attention)
     return _warm[key]
 
 
@@ -57,34 +91,100 @@ def discard_warm() -> None:
     _warm.clear()
 
 
-def load_base(name: str, entry: ModelEntry, precision: Precision) -> Base:
-    """Load a base model and its tokenizer onto the GPU, or the CPU where there is none.
+def model_config(name: str, entry: ModelEntry) -> Any:
+    """The model's transformers configuration.
 
     Raises:
-        UserError: folder or repository missing or unreadable, or its architecture differs from the catalogue's.
+        UserError: folder or repository missing or unreadable, or in need of code of its own.
+    """
+    source, options = _origin(name, entry)
+    try:
+        return AutoConfig.from_pretrained(source, **options)
+    except (OSError, ValueError) as error:
+        raise _unloadable(name, entry, source, error) from error
+
+
+def load_base(
+    name: str,
+    entry: ModelEntry,
+    precision: Precision,
+    *,
+    quantization: Quantization | None = None,
+    attention: Attention = "auto",
+) -> Base:
+    """Load a base model and its tokenizer onto the GPU, or the CPU where there is none.
+
+    Args:
+        name: short name in the study, for messages.
+        entry: what the catalogue knows of it.
+        precision: of the weights that are not quantised, and of computation.
+        quantization: of the weights of linear layers. What is left in fp16 or bf16 then becomes fp32
+            (`peft.prepare_model_for_kbit_training`).
+        attention: implementation of attention; `auto` is transformers' choice, SDPA where the model has it.
+
+    Raises:
+        UserError: folder or repository missing or unreadable, its architecture differs from the catalogue's, or
+            something it needs is not there: a package, a GPU, the layout of its weights.
     """
     where = f"models.{name}"
-    folder: Path | None = entry.path(f"{where}.folder")
-    source = str(folder) if folder else str(entry.hub)
-    revision = {} if folder else {"revision": entry.revision}
+    config = model_config(name, entry)
+    architecture: Architecture = "encoder_decoder" if config.is_encoder_decoder else "decoder"
+    source, options = _origin(name, entry)
+    if entry.architecture not in (None, architecture):
+        raise UserError(f"is declared {entry.architecture}, but {source} is not", where=f"{where}.architecture")
+    if not entry.trust_remote_code:
+        check_layout(config, entry.qkv_layout, where)
+    hardware = Hardware.here()
+    dtype = compute_dtype(precision, config.model_type, hardware)
+    kind = AutoModelForSeq2SeqLM if architecture == "encoder_decoder" else AutoModelForCausalLM
+    how = {"dtype": dtype} | ({} if attention == "auto" else {"attn_implementation": attention})
+    quantized = {}
+    if quantization is not None:
+        quantized = {"quantization_config": quantization_config(quantization, dtype)}
+        quantized |= {"device_map": {"": hardware.device}}
     transformers_logging.disable_progress_bar()
-    kind = AutoModelForSeq2SeqLM if entry.architecture == "encoder_decoder" else AutoModelForCausalLM
     try:
-        config = AutoConfig.from_pretrained(source, **revision)
-        if config.is_encoder_decoder != (entry.architecture == "encoder_decoder"):
-            raise UserError(f"is declared {entry.architecture}, but {source} is not", where=f"{where}.architecture")
-        tokenizer = AutoTokenizer.from_pretrained(source, **revision)
-        model = kind.from_pretrained(source, dtype=torch_dtype(precision), **revision)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot be loaded from {source}: {error}", where=where) from error
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        if entry.qkv_layout in (None, NATIVE_CORES):
+            model = kind.from_pretrained(source, **options, **how, **quantized)
+        else:
+            model = kind.from_pretrained(source, **options, **how)
+            to_native_layout(model, entry.qkv_layout)
+            model = _from_weights(model, how | quantized) if quantized else model
+    except (OSError, ValueError, ImportError) as error:
+        raise _unloadable(name, entry, source, error) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
-    return Base(name, entry, source, model, tokenizer)
+    if quantized:
+        keep_unpacked(model)
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    else:
+        model.to(hardware.device)
+    model.eval().requires_grad_(False)
+    return Base(name, entry, source, model, tokenizer, architecture, target_lists(entry, config.model_type), dtype)
 
 
-def torch_dtype(precision: Precision) -> torch.dtype:
-    """Precision of the base weights: `auto` is bf16 on GPUs that have it, else fp32."""
-    if precision == "auto":
-        return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
-    return torch.float32 if precision == "fp32" else torch.bfloat16
+def _origin(name: str, entry: ModelEntry) -> tuple[str, dict[str, Any]]:
+    """Where transformers finds a model, and with what options."""
+    options: dict[str, Any] = {"trust_remote_code": entry.trust_remote_code}
+    folder = entry.path(f"models.{name}.folder")
+    if folder is not None:
+        return str(folder), options
+    return str(entry.hub), options | ({"revision": entry.revision} if entry.revision else {})
+
+
+def _from_weights(model: Any, how: dict[str, Any]) -> Any:
+    """A model loaded again from its weights in memory, which are quantised on the way."""
+    again = type(model).from_pretrained(None, config=model.config, state_dict=model.state_dict(), **how)
+    again.generation_config = model.generation_config
+    again.name_or_path = again.config.name_or_path = model.name_or_path
+    return again
+
+
+def _unloadable(name: str, entry: ModelEntry, source: str, error: Exception) -> UserError:
+    hint = None
+    if "trust_remote_code" in str(error):
+        hint = f"Read that code; catalogue.models.{name}.trust_remote_code: true lets it run."
+    elif entry.gated:
+        hint = f"It is gated: accept its licence on https://huggingface.co/{entry.hub}, then run: hf auth login"
+    return UserError(f"cannot be loaded from {source}: {error}", where=f"models.{name}", hint=hint)

@@ -12,6 +12,10 @@ from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import PACKAGE, Inconsistent, Strict, expand, validate
 
 EMBEDDED = "embedded:"
+BILLION = 10**9
+
+Architecture = Literal["decoder", "encoder_decoder"]
+TargetList = Literal["attention", "feedforward"]
 
 # Names become folders of a run and parts of cell and trial names.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -54,17 +58,38 @@ class ModelEntry(Location):
     """A base model.
 
     Attributes:
-        architecture: `decoder` or `encoder_decoder`.
-        family: models that share module names and quirks.
+        architecture: `decoder` or `encoder_decoder`; nothing means what the model's configuration says.
+        family: models of one origin.
         parameters: number of weights, for planning.
-        targets: names of module lists (`attention`, `feedforward`) that techniques refer to.
+        targets: module lists that techniques refer to; a list that is absent is peft's own for the architecture.
+        gated: whether the hub asks for a licence to be accepted first.
+        qkv_layout: cores that the rows of a CodeGen checkpoint's fused attention projection are laid out for.
+        trust_remote_code: whether code that the model brings along may run.
     """
 
     title: str
-    architecture: Literal["decoder", "encoder_decoder"]
-    family: str
-    parameters: int = Field(gt=0)
-    targets: dict[str, list[str]] = {}
+    architecture: Architecture | None = None
+    family: str | None = None
+    parameters: int | None = Field(default=None, gt=0)
+    targets: dict[TargetList, Annotated[list[str], Field(min_length=1)]] = {}
+    gated: bool = False
+    qkv_layout: int | None = Field(default=None, gt=0)
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _one_implementation(self) -> Self:
+        if self.qkv_layout is not None and self.trust_remote_code:
+            raise Inconsistent(
+                [("qkv_layout", "is for transformers' own class: it does not go with trust_remote_code")]
+            )
+        return self
+
+    @property
+    def size(self) -> Literal["small", "large"] | None:
+        """The paper's size group (section 4.2): small models have less than a billion weights."""
+        if self.parameters is None:
+            return None
+        return "small" if self.parameters < BILLION else "large"
 
 
 class DatasetEntry(Location):

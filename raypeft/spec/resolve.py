@@ -7,7 +7,8 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from raypeft.errors import UserError
-from raypeft.spec.catalogue import DatasetEntry, ModelEntry, shipped_catalogue
+from raypeft.spec.catalogue import Catalogue, DatasetEntry, ModelEntry, shipped_catalogue
+from raypeft.spec.direct import direct_models, is_direct
 from raypeft.spec.documents import dump_yaml, parse_yaml, read_yaml
 from raypeft.spec.loading import Strict, find, listed, problems, validate
 from raypeft.spec.study import Study
@@ -64,21 +65,51 @@ def resolve(
     for setting in settings:
         _set(content, setting)
     where = str(path) + "".join(f", with {setting}" for setting in settings)
+    short = _name_direct_models(content, where)
     _check(content, where)
-    _keep(content, "models", models)
+    _keep(content, "models", [short.get(model, model) for model in models])
     _keep(content, "datasets", datasets)
     _keep(content, "techniques", techniques)
     study = validate(Study, content, where)
     catalogue = shipped_catalogue().extended(study.catalogue)
-    resolved = ResolvedStudy(
+    return ResolvedStudy(
         name=path.stem,
         study=study,
         models={model: catalogue.models[model] for model, _ in study.pairs()},
         datasets={dataset: catalogue.datasets[dataset] for dataset in study.datasets},
         techniques={Path(technique).stem: load_technique(technique) for _, technique in study.pairs()},
     )
-    _check_targets(resolved, where)
-    return resolved
+
+
+def _name_direct_models(content: dict[str, Any], where: str) -> dict[str, str]:
+    """Replace hub ids and folders among the models by short names with entries in the study's own catalogue.
+
+    Returns:
+        The short name of each.
+    """
+    sources = [name for _, name in _named(content, "models") if is_direct(name)]
+    own = content.get("catalogue") or {}
+    if not sources or not isinstance(own, dict):
+        return {}
+    try:
+        known = shipped_catalogue().extended(Catalogue.model_validate(own))
+    except ValidationError:
+        return {}
+    names, entries, wrong = direct_models(sources, known)
+    if wrong:
+        raise listed([f"models: {line}" for line in wrong], where, "For example catalogue: {models: {mine: {…}}}")
+    models = content["models"]
+    lists = models if isinstance(models, dict) else {"": models}
+    renamed = {
+        group: [names.get(name, name) if isinstance(name, str) else name for name in members]
+        if isinstance(members, list)
+        else members
+        for group, members in lists.items()
+    }
+    content["models"] = renamed if isinstance(models, dict) else renamed[""]
+    added = {name: entry.model_dump(exclude_unset=True) for name, entry in entries.items()}
+    content["catalogue"] = {**own, "models": {**(own.get("models") or {}), **added}}
+    return names
 
 
 def _check(content: Mapping[str, Any], where: str) -> None:
@@ -93,10 +124,11 @@ def _check(content: Mapping[str, Any], where: str) -> None:
         own = content.get("catalogue")
         own = own.get(kind) if isinstance(own, dict) else None
         known += [entry for entry in own if entry not in known] if isinstance(own, dict) else []
+        further = "; a hub id (organisation/name) or a folder will do too" if kind == "models" else ""
         wrong += [
-            f"{key}: unknown '{name}'; known: {', '.join(known)}"
+            f"{key}: unknown '{name}'; known: {', '.join(known)}{further}"
             for key, name in _named(content, kind)
-            if name not in known
+            if name not in known and not (kind == "models" and is_direct(name))
         ]
     stems: dict[str, str] = {}
     for key, name in _named(content, "techniques"):
@@ -118,19 +150,6 @@ def _named(content: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
         for name in names if isinstance(names, list) else ():
             if isinstance(name, str):
                 yield key if group is None else f"{key}.{group}", name
-
-
-def _check_targets(resolved: ResolvedStudy, where: str) -> None:
-    wrong = []
-    for model, technique in resolved.study.pairs():
-        entry, arguments = resolved.models[model], resolved.techniques[Path(technique).stem].arguments
-        for key in ("target_modules", "feedforward_modules"):
-            lists = arguments.get(key, [])
-            if isinstance(lists, list) and (absent := {"attention", "feedforward"} & set(lists) - set(entry.targets)):
-                needs = f"technique {technique} needs it"
-                wrong += [f"catalogue.models.{model}.targets.{name}: is missing; {needs}" for name in sorted(absent)]
-    if wrong:
-        raise listed(list(dict.fromkeys(wrong)), where)
 
 
 def _set(content: dict[str, Any], setting: str) -> None:

@@ -26,6 +26,8 @@ NamesOrGroups = Annotated[
     Annotated[Names, Tag("names")] | Annotated[Groups, Tag("groups")],
     Discriminator(lambda value: "groups" if isinstance(value, dict) else "names"),
 ]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 PAPER_SEEDS = [42, 777, 5432, 55555, 97]
 
 
@@ -66,7 +68,11 @@ class Training(Strict):
         warmup: share of the steps with a rising learning rate, which then falls linearly to zero.
         weight_decay: the paper has none.
         evaluate_every: epochs between reports.
-        precision: `auto` is bf16 where the GPU has it, else fp32. Trainable weights are always fp32.
+        precision: `auto` is bf16 on GPUs that have it, fp16 on others, fp32 without a GPU. T5 models, which overflow in
+            fp16, take fp32 instead. Trainable weights are always fp32.
+        attention: implementation of attention; `auto` is SDPA where the model has it, else `eager`.
+        gradient_checkpointing: computes activations again in the backward pass instead of keeping them. Prefix tuning
+            does without, since its keys and values would be dropped.
         seed: of initialisation, data order and dropout.
     """
 
@@ -77,7 +83,9 @@ class Training(Strict):
     warmup: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     evaluate_every: float = Field(default=0.2, gt=0)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
+    attention: Attention = "auto"
+    gradient_checkpointing: bool = False
     seed: Seed = 42
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from raypeft.spec.loading import Inconsistent, Strict, find, validate
 
 Value = bool | int | float | str
 Number = int | float
+Quantization = Literal["8bit", "4bit"]
 
 
 class Dimension(Strict):
@@ -74,14 +75,16 @@ class Technique(Strict):
     Attributes:
         title: name for tables.
         peft: class in `peft` that makes the adapter; none for full fine-tuning.
+        quantization: of the base model's weights, by bitsandbytes (Dettmers et al., 2022 and 2023).
         arguments: fixed arguments of that class. `target_modules` and `feedforward_modules` may name the lists of
-            the model's `targets` in the catalogue.
+            the model's `targets` in the catalogue; `{steps: 0.1}` is a tenth of a trial's optimiser steps.
         paper: the paper's point, one value for each searched hyperparameter, the first trial of every cell.
         search: the searched hyperparameters: `learning_rate`, which is the optimiser's, and arguments of `peft`.
     """
 
     title: str
     peft: str | None = None
+    quantization: Quantization | None = None
     arguments: dict[str, Any] = {}
     paper: dict[str, Value]
     search: dict[str, Dimension]
@@ -101,6 +104,11 @@ class Technique(Strict):
                     (f"paper.{name}", f"is {self.paper[name]!r}, outside its search space {self.search[name]}")
                 )
         wrong += [(f"arguments.{name}", "is searched as well") for name in self.arguments if name in self.search]
+        for name, value in self.arguments.items():
+            if (share := share_of_steps(value)) is not None and not 0 < share <= 1:
+                wrong.append((f"arguments.{name}.steps", f"is {share}, but must be a share above 0 and up to 1"))
+        if self.peft is None and self.quantization is not None:
+            wrong.append(("quantization", "needs an adapter: quantised weights cannot be trained"))
         if self.peft is None and (self.arguments or set(self.search) - {"learning_rate"}):
             wrong.append(("peft", "is missing: without an adapter the only hyperparameter is learning_rate"))
         if wrong:
@@ -111,6 +119,13 @@ class Technique(Strict):
     def kind(self) -> Literal["full", "adapter"]:
         """Whether the whole model or an adapter is trained."""
         return "full" if self.peft is None else "adapter"
+
+
+def share_of_steps(value: object) -> float | None:
+    """The share in `{steps: share}`, none for any other argument."""
+    if isinstance(value, dict) and list(value) == ["steps"] and isinstance(value["steps"], int | float):
+        return float(value["steps"])
+    return None
 
 
 def load_technique(name: str) -> Technique:

@@ -23,7 +23,7 @@ def train_trial(config: dict[str, Any]) -> None:
     """
     import torch
 
-    from raypeft.modeling.loading import warm_base
+    from raypeft.modeling.loading import study_base
     from raypeft.training.trial import train
 
     torch.set_num_threads(max(1, int(tune.get_context().get_trial_resources().head_cpus)))
@@ -31,7 +31,7 @@ def train_trial(config: dict[str, Any]) -> None:
     cell = Cell.parse(config["cell"])
     try:
         plan = _plan(run.folder)
-        base = warm_base(cell.model, plan.resolved.models[cell.model], plan.resolved.study.training.precision)
+        base = study_base(plan.resolved, cell)
         train(
             plan,
             base,
@@ -49,10 +49,9 @@ def train_trial(config: dict[str, Any]) -> None:
 
 def check_techniques(folder: str) -> list[str]:
     """Every problem of the study's techniques that only peft can tell, found in a worker before anything is trained."""
-    from raypeft.modeling.adapters import technique_problems
+    from raypeft.modeling.preflight import study_problems
 
-    techniques = _plan(Path(folder)).resolved.techniques
-    return [problem for name, technique in techniques.items() for problem in technique_problems(name, technique)]
+    return study_problems(_plan(Path(folder)).resolved)
 
 
 @functools.lru_cache(maxsize=1)

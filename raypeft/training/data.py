@@ -46,7 +46,7 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
     """
     study, entry = plan.resolved.study, plan.resolved.datasets[dataset]
     limits = Limits(entry.max_prompt_tokens, entry.max_code_tokens)
-    architecture = base.entry.architecture
+    architecture = base.architecture
     splits = {split: load_split(dataset, entry, split, study.data) for split in ("train", "validation")}
     encoded = {
         split: [encode(base.tokenizer, item, architecture, limits) for item in items] for split, items in splits.items()

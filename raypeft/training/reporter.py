@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from raypeft.modeling.adapters import parameter_counts
 from raypeft.modeling.loading import Base
 from raypeft.modeling.memory import peak_mib
 from raypeft.spec.plan import Plan
@@ -82,9 +83,7 @@ class Reporter(TrainerCallback):
 
     def _report(self, index: int, checkpoint: Path, model: Any, state: TrainerState) -> None:
         started = time.monotonic()
-        loss = validation_loss(
-            model, self.data.collator, self.data.validation, bf16=self.base.model.dtype == torch.bfloat16
-        )
+        loss = validation_loss(model, self.data.collator, self.data.validation, bf16=self.base.dtype == torch.bfloat16)
         if not math.isfinite(loss):
             raise TrialOver
         best_loss = self.last.get("best_loss")
@@ -93,7 +92,7 @@ class Reporter(TrainerCallback):
         computed = improved or last or index in self.plan.rungs
         em = self._em(model) if computed else self.last["em@10"]
         self.evaluation_seconds += time.monotonic() - started
-        trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        trainable, parameters = parameter_counts(model)
         self.last = {
             "report": index,
             "epoch": round(float(state.epoch or 0.0), 4),
@@ -109,7 +108,7 @@ class Reporter(TrainerCallback):
             else None,
             "peak_memory_mib": max(peak_mib(), self.last.get("peak_memory_mib", 0.0)),
             "trainable_parameters": trainable,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "parameters": parameters,
         }
         if index == 0:
             self.last["shortened"] = self.data.shortened

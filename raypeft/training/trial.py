@@ -5,11 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from peft import AdaLoraModel, PeftType
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
+from raypeft.decoding.reading import virtual_kind
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import Base
 from raypeft.modeling.memory import is_out_of_memory, reset_peak
+from raypeft.modeling.training_state import save_training_state
 from raypeft.spec.plan import Plan
 from raypeft.spec.study import Training
 from raypeft.spec.technique import Technique, Value
@@ -49,16 +59,17 @@ def train(
         return
     resume = newest if newest and newest[1]["report"] > 0 else None
     saved = resume[0] if resume else None
+    total = training.steps(len(data.train))
     reset_peak()
     reporter = Reporter(plan, base, data, folder, emit, resume[1] if resume else None)
     try:
-        with adapted(base, technique, hyperparameters, seed=training.seed, saved=saved) as model:
+        with adapted(base, technique, hyperparameters, seed=training.seed, steps=total, saved=saved) as model:
             trainer = TrialTrainer(
                 model=model,
-                args=arguments(training, float(hyperparameters["learning_rate"]), folder, base, len(data.train)),
+                args=arguments(training, float(hyperparameters["learning_rate"]), folder, base, model, total),
                 train_dataset=[data.collator.features(item) for item in data.train],
                 data_collator=data.collator,
-                callbacks=[reporter],
+                callbacks=[RankBudget(), reporter],
             )
             trainer.order = LengthGroupedOrder(
                 [len(item.prompt) + len(item.target) for item in data.train], training.batch, training.seed
@@ -86,17 +97,42 @@ class TrialTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
         return self.order
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        save_training_state(self.model, Path(output_dir or self.args.output_dir))
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         return None
 
 
-def arguments(training: Training, learning_rate: float, folder: Path, base: Base, items: int) -> TrainingArguments:
-    """Trainer's arguments for one trial: Adafactor, linear decay after warm-up, no logging, no saving of its own."""
+class RankBudget(TrainerCallback):
+    """Lets AdaLoRA give out its ranks anew after each step, while the gradients are there; others have none to give."""
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called by Trainer between the optimiser's step and the clearing of gradients."""
+        tuner = getattr(kwargs["model"], "base_model", None)
+        if isinstance(tuner, AdaLoraModel):
+            tuner.update_and_allocate(state.global_step)
+
+
+def arguments(
+    training: Training, learning_rate: float, folder: Path, base: Base, model: Any, total: int
+) -> TrainingArguments:
+    """Trainer's arguments for one trial of `total` steps: linear decay after warm-up, no logging or saving of its own.
+
+    Prefix tuning goes without gradient checkpointing, which drops the cache that the prefix is handed over in.
+    """
     micro_batch = training.micro_batch or training.batch
     on_gpu = base.device.type == "cuda"
+    checkpointing: dict[str, Any] = {}
+    if training.gradient_checkpointing and virtual_kind(model) is not PeftType.PREFIX_TUNING:
+        # frozen weights need the kind that does not ask for inputs with a gradient
+        checkpointing = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
     return TrainingArguments(
         output_dir=str(folder),
-        max_steps=training.steps(items),
+        max_steps=total,
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=training.batch // micro_batch,
         learning_rate=learning_rate,
@@ -104,7 +140,8 @@ def arguments(training: Training, learning_rate: float, folder: Path, base: Base
         warmup_steps=training.warmup,
         weight_decay=training.weight_decay,
         optim=training.optimizer,
-        bf16=base.model.dtype == torch.bfloat16,
+        bf16=base.dtype == torch.bfloat16,
+        fp16=base.dtype == torch.float16,
         seed=training.seed,
         use_cpu=not on_gpu,
         dataloader_pin_memory=on_gpu,
@@ -114,4 +151,5 @@ def arguments(training: Training, learning_rate: float, folder: Path, base: Base
         logging_strategy="no",
         report_to="none",
         disable_tqdm=True,
+        **checkpointing,
     )

@@ -8,6 +8,7 @@ import torch
 
 from raypeft.data.encoding import IGNORED, Collator, Encoded
 from raypeft.decoding import BeamSettings, decode
+from raypeft.decoding.reading import base_of, virtual_kind
 from raypeft.metrics.exact_match import match_rank
 
 LOSS_BATCH = 32
@@ -17,12 +18,14 @@ LOSS_BATCH = 32
 def validation_loss(model: Any, collator: Collator, items: Sequence[Encoded], *, bf16: bool) -> float:
     """Mean negative log-likelihood in nats a target token, over all items together.
 
-    It does not depend on how the items are batched, so that trials with different micro-batches compare.
+    It does not depend on how the items are batched, so that trials with different micro-batches compare, nor has it
+    what peft's wrapper adds to the loss in training (AdaLoRA's regularisation).
     """
     training = model.training
     model.eval()
     device = next(model.parameters()).device
     precision = torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
+    scored = model if virtual_kind(model) else base_of(model)
     ordered = sorted(items, key=lambda item: len(item.prompt) + len(item.target))
     total, count = 0.0, 0
     for start in range(0, len(ordered), LOSS_BATCH):
@@ -31,7 +34,7 @@ def validation_loss(model: Any, collator: Collator, items: Sequence[Encoded], *,
         # The loss of the first target token counts too: for a decoder it is predicted by the prompt's last token.
         tokens = int((batch["labels"] != IGNORED).sum())
         with precision:
-            total += float(model(**batch).loss) * tokens
+            total += float(scored(**batch).loss) * tokens
         count += tokens
     model.train(training)
     return total / count

@@ -128,18 +128,18 @@ def test_lists_have_one_line_a_name(call: Call) -> None:
     studies = call("list", "studies").out.splitlines()
     assert [line.split()[0] for line in studies] == ["study", "examples/smollm2-conala", "own", "quickstart"]
     assert studies[2].endswith("[bold]Mine[/bold]?")
-    assert [line.split()[0] for line in call("list", "models").out.splitlines()] == [
-        "model",
-        "tiny-decoder",
-        "tiny-encoder-decoder",
-    ]
+    models = call("list", "models").out.splitlines()
+    assert [line.split()[0] for line in models[:4]] == ["model", "tiny-decoder", "tiny-encoder-decoder", "codet5p-220m"]
+    (codegen2,) = (line for line in models if line.startswith("codegen2-1b"))
+    assert " ".join(codegen2.split()) == "codegen2-1b codegen2 large decoder 1,015,306,240 Salesforce/codegen2-1B_P"
+    assert [line.split()[0] for line in models if line.endswith(" (gated)")] == ["llama-3.2-1b", "llama-3.2-3b"]
     assert call("list", "datasets").out.splitlines() == [
         "dataset   title     from",
         "snippets  Snippets  embedded:snippets",
     ]
     techniques = call("list", "techniques").out.splitlines()
-    assert len(techniques) == 6
-    assert " ".join(techniques[2].split()) == "ia3 IA3Config learning_rate 0.0003 learning_rate 0.0001 … 0.03 (log)"
+    assert len(techniques) == 13
+    assert " ".join(techniques[4].split()) == "ia3 IA3Config learning_rate 0.0003 learning_rate 0.0001 … 0.03 (log)"
 
 
 def test_help_names_every_verb(call: Call) -> None:

@@ -17,7 +17,10 @@ PAPER = {
     "ia3": {"learning_rate": 0.0003},
     "prompt_tuning": {"num_virtual_tokens": 20, "learning_rate": 0.003},
     "prefix_tuning": {"num_virtual_tokens": 20, "learning_rate": 0.03},
+    "qlora_8bit": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003},
+    "qlora_4bit": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003},
 }
+FURTHER = {"adalora", "dora", "p_tuning", "rslora", "vera"}
 FIXED = {
     "full": (None, {}),
     "lora": ("LoraConfig", {"bias": "none", "target_modules": ["attention"]}),
@@ -30,11 +33,15 @@ FIXED = {
         },
     ),
     "prefix_tuning": ("PrefixTuningConfig", {"prefix_projection": False}),
+    "qlora_8bit": ("LoraConfig", {"bias": "none", "target_modules": ["attention"]}),
+    "qlora_4bit": ("LoraConfig", {"bias": "none", "target_modules": ["attention"]}),
 }
+QUANTIZATION = {"qlora_8bit": "8bit", "qlora_4bit": "4bit"}
 
 
 def test_the_table_of_this_test_is_complete() -> None:
-    assert names("search_spaces") == sorted(PAPER) == sorted(FIXED)
+    assert sorted(PAPER) == sorted(FIXED)
+    assert set(names("search_spaces")) == set(PAPER) | FURTHER
 
 
 @pytest.mark.parametrize("name", sorted(PAPER))
@@ -47,9 +54,15 @@ def test_a_shipped_technique_is_the_papers(name: str) -> None:
     assert list(technique.search) == list(PAPER[name])
     assert (technique.peft, technique.arguments) == FIXED[name]
     assert technique.kind == ("full" if name == "full" else "adapter")
+    assert technique.quantization == QUANTIZATION.get(name)
 
 
-@pytest.mark.parametrize("name", sorted(set(PAPER) - {"full"}))
+@pytest.mark.parametrize("name", sorted(QUANTIZATION))
+def test_qlora_searches_what_lora_does(name: str) -> None:
+    assert load_technique(name).search == load_technique("lora").search
+
+
+@pytest.mark.parametrize("name", sorted(set(PAPER) - {"full"} | FURTHER))
 def test_a_shipped_technique_uses_fields_of_its_peft_class(name: str) -> None:
     import dataclasses
 
@@ -148,6 +161,32 @@ search: {r: {choice: [4, 8]}, dropout: {uniform: [0, 1]}, lora_alpha: {choice: [
         "  paper.init: is not searched: a fixed value belongs under arguments",
         "  arguments.r: is searched as well",
     ]
+
+
+def test_shares_of_the_training_are_shares(tmp_path: Path) -> None:
+    text = """
+title: Own
+peft: AdaLoraConfig
+arguments: {total_step: {steps: 1}, tinit: {steps: 0}, tfinal: {steps: 1.5}}
+paper: {learning_rate: 1e-4}
+search: {learning_rate: {log_uniform: [1e-5, 1e-3]}}
+"""
+    assert refused(tmp_path, text) == [
+        "  arguments.tinit.steps: is 0.0, but must be a share above 0 and up to 1",
+        "  arguments.tfinal.steps: is 1.5, but must be a share above 0 and up to 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("quantization: 4bit", "  quantization: needs an adapter: quantised weights cannot be trained"),
+        ("quantization: 3bit\npeft: LoraConfig", "  quantization: should be '8bit' or '4bit'"),
+    ],
+)
+def test_what_cannot_be_quantised_is_refused(tmp_path: Path, line: str, problem: str) -> None:
+    text = f"title: Own\n{line}\npaper: {{learning_rate: 1e-4}}\nsearch: {{learning_rate: {{choice: [1e-4]}}}}\n"
+    assert refused(tmp_path, text) == [problem]
 
 
 def test_full_fine_tuning_has_no_arguments_of_peft(tmp_path: Path) -> None:

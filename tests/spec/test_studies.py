@@ -66,9 +66,9 @@ def test_every_problem_of_a_file_is_told_at_once_with_its_key(write_study: Write
     message = "\n".join(rest)
     assert "  colour: unknown key\n" in message
     assert "  datasets: 'snippets' stands twice\n" in message
-    assert "  models: unknown 'nameless'; known: tiny-decoder, tiny-encoder-decoder\n" in message
+    assert "  models: unknown 'nameless'; known: tiny-decoder, tiny-encoder-decoder, codet5p-220m, " in message
     assert "  techniques: there is no technique 'unheard'\n" in message
-    assert "    Known: full, ia3, lora, prefix_tuning, prompt_tuning." in message
+    assert "    Known: adalora, dora, full, ia3, lora, " in message
 
 
 def test_keys_that_do_not_go_together_are_told_at_once(write_study: WriteStudy) -> None:
@@ -147,16 +147,20 @@ def test_a_study_brings_its_own_models_and_data(write_study: WriteStudy) -> None
     assert resolved.datasets["own-data"].files["test"] == "test.jsonl"
 
 
-def test_a_model_without_the_modules_a_technique_adapts_is_refused(write_study: WriteStudy) -> None:
-    model = "{title: Own, folder: m, architecture: decoder, family: llama, parameters: 7}"
+def test_a_model_of_ones_own_needs_no_more_than_a_place(write_study: WriteStudy) -> None:
     name = write_study(
-        SMALL.replace("tiny-decoder", "own").replace("lora", "lora, ia3") + f"catalogue: {{models: {{own: {model}}}}}\n"
+        SMALL.replace("tiny-decoder", "own") + "catalogue: {models: {own: {title: Own, hub: someone/theirs}}}\n"
     )
-    assert refused(name)[1:] == [
-        "  catalogue.models.own.targets.attention: is missing; technique lora needs it",
-        "  catalogue.models.own.targets.attention: is missing; technique ia3 needs it",
-        "  catalogue.models.own.targets.feedforward: is missing; technique ia3 needs it",
-    ]
+    model = resolve(name).models["own"]
+    assert (model.architecture, model.family, model.parameters, model.targets) == (None, None, None, {})
+    assert (model.gated, model.qkv_layout, model.trust_remote_code, model.size) == (False, None, False, None)
+
+
+@pytest.mark.parametrize("targets", ["{attention: []}", "{mlp: [fc]}"])
+def test_module_lists_have_names_that_techniques_know(write_study: WriteStudy, targets: str) -> None:
+    entry = f"{{title: Own, folder: m, targets: {targets}}}"
+    lines = refused(write_study(SMALL + f"catalogue: {{models: {{own: {entry}}}}}\n"))
+    assert lines[1].startswith("  catalogue.models.own.targets.")
 
 
 @pytest.mark.parametrize("name", ["org/model", "a b", "../up", "", "a·b"])

@@ -1,0 +1,94 @@
+"""Precision of base weights: what the hardware and the model bear, and quantisation by bitsandbytes."""
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import BitsAndBytesConfig
+
+from raypeft.errors import UserError
+from raypeft.spec.study import Precision
+from raypeft.spec.technique import Quantization
+
+# Their activations exceed the range of fp16, and the loss becomes NaN.
+OVERFLOW_IN_FP16 = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers"})
+NO_BITSANDBYTES = "quantised weights need the package bitsandbytes: pip install 'raypeft[quantization]'"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What decides on precision: whether there is a GPU, and whether it computes in bf16."""
+
+    gpu: bool
+    bf16: bool
+
+    @classmethod
+    def here(cls) -> "Hardware":
+        """This process's hardware; a GPU that only emulates bf16 does not have it."""
+        gpu = torch.cuda.is_available()
+        return cls(gpu, gpu and torch.cuda.is_bf16_supported(including_emulation=False))
+
+    @property
+    def device(self) -> str:
+        """Where models are loaded to."""
+        return "cuda" if self.gpu else "cpu"
+
+
+def compute_dtype(precision: Precision, model_type: str, hardware: Hardware) -> torch.dtype:
+    """What a base model computes in, and its weights are kept in unless they are quantised.
+
+    `auto` is bf16 on GPUs that have it, fp16 on others, and fp32 without a GPU. Models that overflow in fp16 take fp32
+    wherever fp16 is asked for or chosen.
+
+    Args:
+        precision: as the study asks.
+        model_type: of the model's transformers configuration.
+        hardware: where it runs.
+
+    Raises:
+        UserError: fp16 is asked for without a GPU.
+    """
+    if precision == "auto":
+        precision = ("bf16" if hardware.bf16 else "fp16") if hardware.gpu else "fp32"
+    if precision == "fp16" and not hardware.gpu:
+        raise UserError("fp16 needs a GPU", where="training.precision", hint="Take fp32 or bf16.")
+    if precision == "fp16" and model_type in OVERFLOW_IN_FP16:
+        precision = "fp32"
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def has_bitsandbytes() -> bool:
+    """Whether quantised weights can be loaded."""
+    return importlib.util.find_spec("bitsandbytes") is not None
+
+
+def quantization_config(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
+    """int8 with outliers in half precision (Dettmers et al., 2022), or nf4 with double quantisation (QLoRA, 2023).
+
+    Raises:
+        UserError: bitsandbytes is not installed.
+    """
+    if not has_bitsandbytes():
+        raise UserError(NO_BITSANDBYTES)
+    if quantization == "8bit":
+        # It says at every product that int8 weights take fp32 activations in fp16.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def keep_unpacked(model: Any) -> None:
+    """Keep bitsandbytes on CPUs from packing 4-bit weights at their first use in evaluation.
+
+    Packed weights compute in bf16 and pass no gradient on, so that training would go wrong after the first evaluation.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
