@@ -1,0 +1,76 @@
+"""What would make trials fail is found before anything is trained."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import transformers
+
+from raypeft.errors import UserError
+from raypeft.modeling.adapters import adapter_config
+from raypeft.modeling.loading import load_base
+from raypeft.modeling.preflight import study_problems
+from raypeft.spec.resolve import ResolvedStudy, resolve
+from raypeft.spec.technique import load_technique
+
+SHAPE = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+@pytest.fixture
+def unlisted(tmp_path: Path) -> Path:
+    """A model of an architecture that peft has no defaults for, without a tokenizer."""
+    folder = tmp_path / "unlisted"
+    config = transformers.Starcoder2Config(**SHAPE, num_key_value_heads=2, intermediate_size=32, eos_token_id=1)
+    transformers.Starcoder2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def study(models: object, techniques: str, *settings: str) -> ResolvedStudy:
+    return resolve("quickstart", settings=[f"models={models}", f"techniques={techniques}", *settings])
+
+
+def test_shipped_models_and_techniques_have_no_problem() -> None:
+    techniques = (
+        "[full, lora, ia3, prompt_tuning, prefix_tuning, qlora_8bit, qlora_4bit, dora, adalora, vera, p_tuning]"
+    )
+    assert study_problems(study("[tiny-decoder, tiny-encoder-decoder, codegen2-1b]", techniques)) == []
+
+
+def test_modules_that_nobody_knows_are_told_before_training(unlisted: Path) -> None:
+    assert study_problems(study([str(unlisted)], "[lora, ia3, dora, prompt_tuning]")) == [
+        f"models.unlisted.targets.{name}: is missing, and peft has no default for starcoder2 models: list modules"
+        for name in ("attention", "feedforward")
+    ]
+
+
+def test_only_lists_that_a_technique_names_are_missed(unlisted: Path) -> None:
+    assert study_problems(study([str(unlisted)], "[prompt_tuning, prefix_tuning, full]")) == []
+
+
+def test_the_catalogue_of_the_study_can_list_them(unlisted: Path) -> None:
+    own = f"{{title: U, folder: '{unlisted}', targets: {{attention: [q_proj]}}}}"
+    assert study_problems(study("[mine]", "[lora, dora]", f"catalogue.models.mine={own}")) == []
+
+
+def test_a_model_that_cannot_be_read_is_left_to_its_trials(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert study_problems(study([str(tmp_path / "empty")], "[lora]")) == []
+
+
+def test_quantised_techniques_need_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    need = "quantised weights need the package bitsandbytes: pip install 'raypeft[quantization]'"
+    assert study_problems(study("[tiny-decoder]", "[lora, qlora_8bit, qlora_4bit]")) == [
+        f"techniques.qlora_8bit.quantization: {need}",
+        f"techniques.qlora_4bit.quantization: {need}",
+    ]
+    assert study_problems(study("[tiny-decoder]", "[lora, ia3]")) == []
+
+
+def test_the_trial_itself_says_the_same(unlisted: Path, codegen_folder: Path) -> None:
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (unlisted / file).write_bytes((codegen_folder / file).read_bytes())
+    base = load_base("unlisted", study([str(unlisted)], "[lora]").models["unlisted"], "fp32")
+    lora = load_technique("lora")
+    with pytest.raises(UserError, match=r"models\.unlisted\.targets\.attention: is missing, and peft has no default"):
+        adapter_config(base, lora, lora.paper)
