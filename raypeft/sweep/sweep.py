@@ -14,6 +14,7 @@ from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.study import Resources
+from raypeft.sweep.label import Labels
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.scheduler import CellScheduler
 from raypeft.sweep.searcher import CellSearcher
@@ -128,6 +129,7 @@ class Recorder(tune.Callback):
         self.scheduler = scheduler
         self.searcher = searcher
         self.progress = progress
+        self.labels = Labels()
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles its set-up for `Tuner.restore`, which the ledger makes superfluous.
@@ -142,6 +144,7 @@ class Recorder(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Ray."""
+        self.labels.show(trial.config["trial"])
         self.progress.trial_begins(trial.config["trial"])
 
     def on_trial_result(
@@ -154,6 +157,7 @@ class Recorder(tune.Callback):
             report["hyperparameters"] = config["hyperparameters"]
             row = self.ledger.record(config["trial"], Cell.parse(config["cell"]), config["number"], report)
             self.searcher.observe(row)
+            self.labels.reported(row)
             self.progress.reported(row)
         report["fault"] = result.get("fault")
         if report.get("end") or config["trial"] in self.scheduler.stopped:
@@ -183,6 +187,7 @@ class Recorder(tune.Callback):
             error=report.get("error"),
         )
         self.searcher.conclude(row)
+        self.labels.remove(name)
         self.progress.trial_ended(row)
 
     def _reason(self, name: str, state: str, report: Mapping[str, Any]) -> str | None:

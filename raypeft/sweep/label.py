@@ -1,0 +1,47 @@
+"""Readable names in Ray's actor list."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+
+
+class TrialLabel:
+    """An actor named after a running trial; its log, which the Ray dashboard shows, holds the trial's reports.
+
+    The worker itself cannot bear the name: it runs one trial after the other, and Ray fixes an actor's name and repr
+    when it is created.
+    """
+
+    def __init__(self, trial: str) -> None:
+        self.trial = trial
+
+    def __repr__(self) -> str:
+        return self.trial
+
+    def reported(self, row: Mapping[str, Any]) -> None:
+        """Print a report into this actor's log."""
+        print(f"report {row['report']}: validation loss {row['validation_loss']}, EM@10 {row['em@10']}", flush=True)
+
+
+class Labels:
+    """The labels of the trials that are running now."""
+
+    def __init__(self) -> None:
+        self._actors: dict[str, Any] = {}
+
+    def show(self, trial: str) -> None:
+        """Put up a trial's label, once."""
+        if trial not in self._actors:
+            label = ray.remote(num_cpus=0)(TrialLabel).options(name=trial, get_if_exists=True)
+            self._actors[trial] = label.remote(trial)
+
+    def reported(self, row: Mapping[str, Any]) -> None:
+        """Pass a report on to the trial's label."""
+        if row["trial"] in self._actors:
+            self._actors[row["trial"]].reported.remote(dict(row))
+
+    def remove(self, trial: str) -> None:
+        """Take a trial's label down."""
+        if (actor := self._actors.pop(trial, None)) is not None:
+            ray.kill(actor)
