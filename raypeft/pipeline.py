@@ -67,7 +67,7 @@ def pending(run: Run, stages: tuple[str, ...]) -> bool:
     """Whether anything is left that needs Ray."""
     plan = run.plan
     ended = {row["trial"] for row in run.trials()}
-    trials = [cell.trial_name(number) for cell in plan.cells for number in range(plan.resolved.study.search.trials)]
+    trials = [cell.trial_name(number) for cell in plan.cells for number in range(plan.resolved.study.trials)]
     if "sweep" in stages and not ended.issuperset(trials):
         return True
     selections = {cell: run.selection(cell) for cell in plan.cells}

@@ -121,7 +121,7 @@ class Progress:
             table.add_row(
                 cell.id,
                 str(running[_stem(cell)] or "·"),
-                f"{sum(counter.values())}/{self.plan.resolved.study.search.trials}",
+                f"{sum(counter.values())}/{self.plan.resolved.study.trials}",
                 str(counter["stopped"]),
                 str(failed),
                 "" if best is None else f"{best['validation_loss']:.4f}",

@@ -33,7 +33,7 @@ def select(run: Run) -> dict[Cell, dict[str, Any]]:
     selections = {}
     for cell in run.plan.cells:
         ended = [row for row in trials if row["cell"] == cell.id]
-        if len(ended) < run.plan.resolved.study.search.trials:
+        if len(ended) < run.plan.resolved.study.trials:
             continue
         selections[cell] = run.selection(cell) or _select(run, cell, ended)
     return selections

@@ -13,7 +13,8 @@ def show_plan(plan: Plan) -> None:
     table = lines_table("model", "dataset", "technique", "trials", "searched", right=("trials",))
     for cell in plan.cells:
         space = resolved.techniques[cell.technique].search
-        table.add_row(cell.model, cell.dataset, cell.technique, str(study.search.trials), ", ".join(space))
+        searched = ", ".join(space) if study.mode == "search" else "nothing: the paper's point"
+        table.add_row(cell.model, cell.dataset, cell.technique, str(study.trials), searched)
     print_lines(table)
     reports = f"{plan.reports} reports (every {study.training.evaluate_every:g} epoch) and one before training"
     by_loss = study.validation.select_by == "loss"
@@ -30,7 +31,7 @@ def show_plan(plan: Plan) -> None:
 
 
 def _stopping(plan: Plan) -> str:
-    stopping = plan.resolved.study.early_stopping
+    stopping = plan.resolved.study.stopping
     if stopping is None:
         return "no early stopping"
     if not plan.rungs:

@@ -65,7 +65,7 @@ def read_cells(run: Run, trials: Sequence[Trial], metric: str, icl: Mapping[tupl
 def _cell_row(run: Run, cell: Cell, trials: Counter[str]) -> CellRow:
     selection, test = run.selection(cell), run.test(cell)
     failure = read_json(run.cell_folder(cell) / "test.error.json")
-    planned, ended = run.plan.resolved.study.search.trials, trials.total() - trials[RUNNING]
+    planned, ended = run.plan.resolved.study.trials, trials.total() - trials[RUNNING]
     note: str | None = None
     if test:
         state = "tested"

@@ -62,7 +62,7 @@ def _estimate(numbers: Numbers) -> tuple[float | None, str]:
         like = [trial for trial in trials if trial.state != RUNNING]
         like = like or [trial for trial in ended if trial.cell.model == row.cell.model]
         open_trials = [_seconds(trial) for trial in trials if trial.state == RUNNING]
-        waiting = numbers.run.plan.resolved.study.search.trials - len(trials)
+        waiting = numbers.run.plan.resolved.study.trials - len(trials)
         if not open_trials and not waiting:
             continue
         if not like:

@@ -67,7 +67,7 @@ class Plan:
     @property
     def trials(self) -> int:
         """Trials of the run."""
-        return len(self.cells) * self.resolved.study.search.trials
+        return len(self.cells) * self.resolved.study.trials
 
     @property
     def reports(self) -> int:
@@ -77,7 +77,7 @@ class Plan:
     @cached_property
     def rungs(self) -> list[int]:
         """Reports at which ASHA may stop a trial, ascending (Li et al., 2020; ray.tune.schedulers.ASHAScheduler)."""
-        stopping = self.resolved.study.early_stopping
+        stopping = self.resolved.study.stopping
         rungs: list[int] = []
         if stopping is not None:
             milestone = stopping.grace

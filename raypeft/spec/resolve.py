@@ -71,6 +71,12 @@ def resolve(
     _keep(content, "datasets", datasets)
     _keep(content, "techniques", techniques)
     study = validate(Study, content, where)
+    if trials is not None and study.trials != trials:
+        raise UserError(
+            f"asks for {trials} trials a cell, but the study's mode is paper: the paper's point alone",
+            where="--samples",
+            hint="Search with --set mode=search",
+        )
     catalogue = shipped_catalogue().extended(study.catalogue)
     return ResolvedStudy(
         name=path.stem,

@@ -32,7 +32,7 @@ PAPER_SEEDS = [42, 777, 5432, 55555, 97]
 
 
 class Search(Strict):
-    """Hyperparameter search inside each cell.
+    """Hyperparameter search inside each cell, for studies whose mode is `search`.
 
     Attributes:
         trials: hyperparameter points a cell; the first is the paper's.
@@ -199,6 +199,8 @@ class Study(Strict):
         models, techniques: names, or groups of names; with groups, a group's models meet its own techniques.
         datasets: names.
         catalogue: further models and data sets, by the catalogue's keys.
+        mode: `search` runs `search.trials` points a cell, `paper` the paper's point alone, which nothing stops early.
+            The paper's point is a cell's first trial either way.
     """
 
     question: str
@@ -206,6 +208,7 @@ class Study(Strict):
     datasets: Names
     techniques: NamesOrGroups
     catalogue: Catalogue = Catalogue()
+    mode: Literal["paper", "search"] = "search"
     search: Search = Search()
     early_stopping: EarlyStopping | None = EarlyStopping()
     training: Training = Training()
@@ -225,12 +228,22 @@ class Study(Strict):
                 have, need = ", ".join(self.techniques), ", ".join(groups) or "none"
                 wrong.append(("techniques", f"has the groups {have}, but those of models are: {need}"))
         reports = self.training.reports
-        if self.early_stopping and self.early_stopping.grace > reports:
-            message = f"is {self.early_stopping.grace}, but a trial has {reports} reports (epochs / evaluate_every)"
+        if self.stopping and self.stopping.grace > reports:
+            message = f"is {self.stopping.grace}, but a trial has {reports} reports (epochs / evaluate_every)"
             wrong.append(("early_stopping.grace", message))
         if wrong:
             raise Inconsistent(wrong)
         return self
+
+    @property
+    def trials(self) -> int:
+        """Trials of each cell."""
+        return 1 if self.mode == "paper" else self.search.trials
+
+    @property
+    def stopping(self) -> EarlyStopping | None:
+        """Early stopping, where a cell has trials to compare."""
+        return None if self.mode == "paper" else self.early_stopping
 
     def pairs(self) -> list[tuple[str, str]]:
         """(model, technique) pairs in the order they stand, each once."""

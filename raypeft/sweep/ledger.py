@@ -92,7 +92,7 @@ def remaining(plan: Plan, ledger: Ledger) -> list[tuple[Cell, int]]:
     ordered = [
         (cell, number)
         for model in models
-        for number in range(plan.resolved.study.search.trials)
+        for number in range(plan.resolved.study.trials)
         for cell in cells[model]
         if cell.trial_name(number) not in ledger.ended
     ]

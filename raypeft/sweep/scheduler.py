@@ -67,7 +67,7 @@ class CellScheduler(FIFOScheduler):
         """Nothing: the rungs follow from `reports.jsonl`."""
 
     def _asha(self, cell: str) -> ASHAScheduler | None:
-        stopping = self.plan.resolved.study.early_stopping
+        stopping = self.plan.resolved.study.stopping
         if stopping is None:
             return None
         if cell not in self._cells:

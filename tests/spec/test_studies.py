@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from raypeft.errors import UserError
+from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
 from tests.spec.conftest import WriteStudy
 
@@ -33,6 +34,26 @@ def test_a_study_takes_the_papers_settings_where_it_says_nothing(write_study: Wr
     assert study.validation.select_by == "loss"
     assert study.protocol.test_prompt == "paper"
     assert study.icl is None
+
+
+def test_the_papers_mode_runs_its_point_alone(write_study: WriteStudy) -> None:
+    name = write_study(SMALL + "mode: paper\nsearch: {trials: 5}\ntraining: {epochs: 1}\nearly_stopping: {grace: 9}\n")
+    plan = Plan(resolve(name))
+    assert (plan.resolved.study.trials, plan.trials, plan.rungs) == (1, 1, [])
+    searching = resolve(name, settings=["mode=search", "early_stopping=null"]).study
+    assert (searching.trials, searching.stopping) == (5, None)
+    assert refused(name, settings=["mode=search"])[1:] == [
+        "  early_stopping.grace: is 9, but a trial has 5 reports (epochs / evaluate_every)"
+    ]
+
+
+def test_more_trials_than_the_papers_mode_has_are_refused(write_study: WriteStudy) -> None:
+    name = write_study(SMALL + "mode: paper\n")
+    assert resolve(name, trials=1).study.trials == 1
+    assert refused(name, trials=3) == [
+        "--samples: asks for 3 trials a cell, but the study's mode is paper: the paper's point alone",
+        "Search with --set mode=search",
+    ]
 
 
 def test_every_problem_of_a_file_is_told_at_once_with_its_key(write_study: WriteStudy) -> None:
