@@ -7,6 +7,7 @@ from contextlib import contextmanager
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "10")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative folders of a study hold in workers too
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # raypeft.sweep.tensorboard takes TBX's place
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own progress display is the only one
 
 import ray

@@ -65,6 +65,11 @@ class Run:
         """The written report."""
         return self.folder / "report"
 
+    @property
+    def tensorboard_folder(self) -> Path:
+        """One TensorBoard run a trial."""
+        return self.folder / "tensorboard"
+
     @cached_property
     def plan(self) -> Plan:
         """The plan of the frozen study."""
@@ -73,6 +78,10 @@ class Run:
     def trial_folder(self, name: str) -> Path:
         """Checkpoints of a trial: `checkpoint-<step>` folders, each with a `report.json` written last."""
         return self.folder / "trials" / name
+
+    def trial_log(self, name: str) -> Path:
+        """What a trial and the libraries under it said."""
+        return self.trial_folder(name) / "log.txt"
 
     def cell_folder(self, cell: Cell) -> Path:
         """Results of a cell: `best/`, `selection.json`, `test.json`, `predictions.jsonl`."""

@@ -9,6 +9,7 @@ from raypeft.cli.list import list_
 from raypeft.cli.report import report
 from raypeft.cli.status import status
 from raypeft.cli.study import study
+from raypeft.cli.trial import trial
 from raypeft.cli.trials import trials
 from raypeft.errors import UserError
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command("study")(study)
 app.command("status")(status)
 app.command("trials")(trials)
+app.command("trial")(trial)
 app.command("report")(report)
 app.command("list")(list_)
 

@@ -1,5 +1,6 @@
 """Arguments that several verbs share."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +8,14 @@ import typer
 
 from raypeft.errors import UserError
 from raypeft.run import Run
+from raypeft.spec.plan import Cell
 
 RUNS = Path("runs")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="a run folder, or the name of a study run in ./runs")]
+CellArgument = Annotated[
+    str, typer.Argument(metavar="CELL", help="model/dataset/technique, or as many of these as tell it apart")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead")]
 
 
 def find_run(text: str) -> Run:
@@ -24,3 +30,35 @@ def find_run(text: str) -> Run:
     known = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
     hint = f"Runs in ./{RUNS}: {', '.join(known)}." if known else "Start one: raypeft study NAME"
     raise UserError(f"there is no run in {text} or {RUNS / text}", hint=hint)
+
+
+def find_cell(run: Run, text: str) -> Cell:
+    """The one cell of a run that has every `/`-separated part of `text` as its model, dataset or technique.
+
+    Raises:
+        UserError: no cell or several have them; the message lists those there are.
+    """
+    wanted = {part for part in text.split("/") if part}
+    found = [cell for cell in run.plan.cells if wanted <= {cell.model, cell.dataset, cell.technique}]
+    if len(found) == 1:
+        return found[0]
+    what = "could be any of" if found else "is none of"
+    listed = "\n".join(f"  {cell.id}" for cell in found or run.plan.cells)
+    raise UserError(f"'{text}' {what} the cells\n{listed}")
+
+
+def find_trial(run: Run, text: str) -> tuple[Cell, int]:
+    """The cell and number of a trial given by its name, or as `CELL/NUMBER` with a cell as `find_cell` takes it.
+
+    Raises:
+        UserError: there is no such trial in the plan.
+    """
+    *parts, number = re.split("[/·]", text)
+    if not number.isdecimal():
+        raise UserError(
+            f"'{text}' names no trial", hint=f"Give its name, or CELL/NUMBER; raypeft trials {run.folder} lists them."
+        )
+    cell = find_cell(run, "/".join(parts))
+    if int(number) >= (trials := run.plan.resolved.study.search.trials):
+        raise UserError(f"{cell.id} has the trials 0 to {trials - 1}, not {int(number)}")
+    return cell, int(number)

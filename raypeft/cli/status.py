@@ -2,13 +2,13 @@
 
 import json
 import time
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from raypeft.cli.arguments import RunArgument, find_run
+from raypeft.cli.arguments import JsonOption, RunArgument, find_run
 from raypeft.cli.output import lines_table, print_lines
 from raypeft.progress import duration
 from raypeft.report.cells import CellRow
@@ -17,9 +17,7 @@ from raypeft.report.numbers import Numbers, gather
 from raypeft.report.standing import Standing, standing
 
 
-def status(
-    run: RunArgument, as_json: Annotated[bool, typer.Option("--json", help="print JSON instead")] = False
-) -> None:
+def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Show the progress of cells, trials and jobs, also while the run goes on."""
     numbers = gather(find_run(run))
     now = standing(numbers)

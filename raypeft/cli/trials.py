@@ -2,20 +2,18 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.text import Text
 
-from raypeft.cli.arguments import RunArgument, find_run
+from raypeft.cli.arguments import JsonOption, RunArgument, find_run
 from raypeft.cli.output import lines_table, print_lines
 from raypeft.report.formatting import ABSENT, hyperparameters, loss, one_line, percent
 from raypeft.report.trials import Trial, read_trials
 
 
-def trials(
-    run: RunArgument, as_json: Annotated[bool, typer.Option("--json", help="print JSON instead")] = False
-) -> None:
+def trials(run: RunArgument, as_json: JsonOption = False) -> None:
     """List the trials that have begun: hyperparameters, best loss, EM@10, state and reason it ended."""
     found = find_run(run)
     rows = read_trials(found)

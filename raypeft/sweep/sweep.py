@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune import FailureConfig, RunConfig, TuneConfig
+from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback
 
 from raypeft.errors import UserError
 from raypeft.progress import Progress
@@ -18,6 +19,7 @@ from raypeft.sweep.label import Labels
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.scheduler import CellScheduler
 from raypeft.sweep.searcher import CellSearcher
+from raypeft.sweep.tensorboard import TensorBoard
 from raypeft.sweep.worker import check_techniques, train_trial
 
 WORKER_DEATHS = 3
@@ -84,7 +86,7 @@ def sweep(run: Run, progress: Progress) -> None:
         run_config=RunConfig(
             name="tune",
             storage_path=str(run.folder),
-            callbacks=[recorder],
+            callbacks=[recorder, CSVLoggerCallback(), JsonLoggerCallback()],
             failure_config=FailureConfig(max_failures=WORKER_DEATHS),
             verbose=0,
         ),
@@ -130,6 +132,7 @@ class Recorder(tune.Callback):
         self.searcher = searcher
         self.progress = progress
         self.labels = Labels()
+        self.tensorboard = TensorBoard(ledger.run, ledger)
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles its set-up for `Tuner.restore`, which the ledger makes superfluous.
@@ -158,6 +161,7 @@ class Recorder(tune.Callback):
             row = self.ledger.record(config["trial"], Cell.parse(config["cell"]), config["number"], report)
             self.searcher.observe(row)
             self.labels.reported(row)
+            self.tensorboard.reported(row)
             self.progress.reported(row)
         report["fault"] = result.get("fault")
         if report.get("end") or config["trial"] in self.scheduler.stopped:
@@ -188,6 +192,7 @@ class Recorder(tune.Callback):
         )
         self.searcher.conclude(row)
         self.labels.remove(name)
+        self.tensorboard.ended(row)
         self.progress.trial_ended(row)
 
     def _reason(self, name: str, state: str, report: Mapping[str, Any]) -> str | None:

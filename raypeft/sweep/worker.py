@@ -13,6 +13,9 @@ from raypeft.spec.plan import Cell, Plan
 if TYPE_CHECKING:
     from raypeft.modeling.loading import Base
     from raypeft.training.data import TrialData
+    from raypeft.training.reporter import Emit
+
+LOGGED = ("report", "epoch", "validation_loss", "em@10", "peak_memory_mib", "end", "error")
 
 
 def train_trial(config: dict[str, Any]) -> None:
@@ -21,6 +24,19 @@ def train_trial(config: dict[str, Any]) -> None:
     The base model and the encoded data stay in the worker between trials (`reuse_actors`). A fault of the trial ends
     it with a last report; only the death of the worker reaches Ray as a failure, and Ray then starts the trial again.
     """
+    from raypeft.training.log import trial_log
+
+    with trial_log(Run(Path(config["run"])).trial_log(config["trial"])) as log:
+
+        def emit(report: dict[str, Any]) -> None:
+            log.info(", ".join(f"{key} {report[key]}" for key in LOGGED if report.get(key) is not None))
+            tune.report(report)
+
+        log.info("%s begins with %s", config["trial"], config["hyperparameters"])
+        _train(config, emit)
+
+
+def _train(config: dict[str, Any], emit: "Emit") -> None:
     import torch
 
     from raypeft.modeling.loading import study_base
@@ -39,12 +55,12 @@ def train_trial(config: dict[str, Any]) -> None:
             plan.resolved.techniques[cell.technique],
             config["hyperparameters"],
             run.trial_folder(config["trial"]),
-            tune.report,
+            emit,
         )
     except Exception as error:
         fault = str(error).strip() or type(error).__name__
         end = {"end": "error", "fault": fault.splitlines()[0], "error": traceback.format_exc()}
-        tune.report({"report": -1, "validation_loss": None, **end})
+        emit({"report": -1, "validation_loss": None, **end})
 
 
 def check_techniques(folder: str) -> list[str]:
