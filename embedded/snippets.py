@@ -1,6 +1,6 @@
 """The data set `snippets`: draws intents with code from the families, and splits them without leaks.
 
-    python -m embedded.snippets [FOLDER]     writes the splits (default: raypeft/embedded/snippets)
+    python -m embedded.snippets [FOLDER]     writes the splits of it and of its two parts (default: raypeft/embedded)
 
 About one (family, option) pair in eight, say `list.filter` with `cond:range`, is kept out of the training split and
 makes a third of the validation and test splits: these items need what the model knew before it was tuned.
@@ -18,8 +18,13 @@ from typing import NamedTuple
 from embedded.families import Family, load
 from embedded.slots import Filling, fill, pick
 
-FOLDER = Path(__file__).parents[1] / "raypeft" / "embedded" / "snippets"
+FOLDER = Path(__file__).parents[1] / "raypeft" / "embedded"
 SIZES = {"test": 160, "validation": 96, "train": 640}
+TOPICS = {
+    "snippets": ("lists", "mappings", "science", "strings", "system"),
+    "snippets-collections": ("lists", "mappings", "science"),
+    "snippets-texts": ("strings", "system"),
+}
 SEED = 20240
 UNSEEN_SHARE = 1 / 3
 LONGEST = 90  # characters of code
@@ -114,11 +119,15 @@ def rows(snippets: list[Snippet], split: str) -> list[dict[str, str]]:
 
 
 def write(folder: Path) -> None:
-    """Write one JSONL file a split."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the data set and its parts: a folder each, one JSONL file a split. A row has the same id in all of them."""
+    topics = {family.name: family.topic for family in load()}
     for split, snippets in draw_splits().items():
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows(snippets, split)]
-        (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
+        numbered = list(zip(rows(snippets, split), snippets, strict=True))
+        for name, wanted in TOPICS.items():
+            kept = [row for row, snippet in numbered if topics[snippet.family] in wanted]
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in kept]
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 
 class Family(NamedTuple):
-    """One kind of task: two intents with the same slots, and the idioms that solve it."""
+    """One kind of task: two intents with the same slots, and the idioms that solve it; `topic` is its file."""
 
     name: str
     intents: tuple[str, ...]
     codes: tuple[str, ...]
+    topic: str
 
 
 def load() -> tuple[Family, ...]:
@@ -23,5 +24,5 @@ def load() -> tuple[Family, ...]:
     for path in sorted(Path(__file__).parent.glob("*.txt")):
         for block in path.read_text(encoding="utf-8").strip().split("\n\n"):
             name, first, second, *codes = block.split("\n")
-            families.append(Family(name, (first, second), tuple(codes)))
+            families.append(Family(name, (first, second), tuple(codes), path.stem))
     return tuple(families)

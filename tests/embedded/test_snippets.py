@@ -4,6 +4,7 @@ import ast
 import itertools
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +21,29 @@ ALL = list(itertools.chain.from_iterable(ROWS.values()))
 
 def test_regenerates_the_same_bytes(tmp_path):
     snippets.write(tmp_path)
-    for split, path in SNIPPETS.items():
-        assert (tmp_path / f"{split}.jsonl").read_bytes() == path.read_bytes()
+    shipped = SNIPPETS["train"].parents[1]
+    for name in ("snippets", "snippets-collections", "snippets-texts"):
+        for split in SNIPPETS:
+            file = Path(name, f"{split}.jsonl")
+            assert (tmp_path / file).read_bytes() == (shipped / file).read_bytes()
+
+
+def test_the_two_parts_share_nothing_and_make_the_whole():
+    parts = {
+        name: {
+            split: [
+                json.loads(line)
+                for line in (path.parents[1] / name / path.name).read_text(encoding="utf-8").splitlines()
+            ]
+            for split, path in SNIPPETS.items()
+        }
+        for name in ("snippets-collections", "snippets-texts")
+    }
+    sizes = [[len(rows) for rows in part.values()] for part in parts.values()]
+    assert sizes == [[372, 61, 97], [268, 35, 63]]
+    for split, rows in ROWS.items():
+        both = [row for part in parts.values() for row in part[split]]
+        assert sorted(both, key=lambda row: row["id"]) == sorted(rows, key=lambda row: row["id"])
 
 
 def test_sizes_and_fields():
