@@ -27,6 +27,7 @@ def study(
     technique: Annotated[list[str] | None, typer.Option(help="only this technique; may be repeated")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="trials a cell")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any key of the study")] = None,
+    scale: Annotated[str | None, typer.Option(help="tiny: on embedded models and data, in runs/<study>-tiny")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder (default runs/<study>)")] = None,
     ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
     stage: Annotated[list[str] | None, typer.Option(help="only sweep, test, icl or report; may be repeated")] = None,
@@ -42,6 +43,7 @@ def study(
         techniques=technique or (),
         trials=samples,
         settings=set_ or (),
+        scale=scale,
     )
     if plan:
         show_plan(Plan(resolved))

@@ -88,7 +88,10 @@ class Plan:
 
     @cached_property
     def icl_jobs(self) -> list[IclJob]:
-        """ICL jobs; without examples nothing is drawn, so zero examples run once, with the first seed."""
+        """ICL jobs; without examples nothing is drawn, so zero examples run once, with the first seed.
+
+        The pairs that `icl.skip` names are left out.
+        """
         icl = self.resolved.study.icl
         if icl is None:
             return []
@@ -96,6 +99,7 @@ class Plan:
             IclJob(model, dataset, examples, seed)
             for model in self.resolved.models
             for dataset in self.resolved.datasets
+            if icl.skipped(model, dataset) is None
             for examples in icl.examples
             for seed in (icl.seeds if examples else icl.seeds[:1])
         ]

@@ -11,6 +11,7 @@ from raypeft.spec.catalogue import Catalogue, DatasetEntry, ModelEntry, shipped_
 from raypeft.spec.direct import direct_models, is_direct
 from raypeft.spec.documents import dump_yaml, parse_yaml, read_yaml
 from raypeft.spec.loading import Strict, find, listed, problems, validate
+from raypeft.spec.scale import load_scale, shrink, stand_in
 from raypeft.spec.study import Study
 from raypeft.spec.technique import Technique, load_technique
 
@@ -46,6 +47,7 @@ def resolve(
     techniques: Sequence[str] = (),
     trials: int | None = None,
     settings: Sequence[str] = (),
+    scale: str | None = None,
 ) -> ResolvedStudy:
     """Load a study by name or path, apply overrides, and look up all it names.
 
@@ -54,22 +56,28 @@ def resolve(
         models, datasets, techniques: keep only these.
         trials: replaces `search.trials`.
         settings: `dotted.key=value` pairs, the value as YAML.
+        scale: name of a scale, which replaces what is kept by something smaller; settings win over its own.
 
     Raises:
         UserError: everything that is wrong with the study, its techniques and its names.
     """
     path = find(name, "studies")
     content = read_yaml(path)
+    smaller = load_scale(scale) if scale else None
+    if smaller:
+        shrink(content, smaller.settings)
     if trials is not None:
         settings = [*settings, f"search.trials={trials}"]
     for setting in settings:
         _set(content, setting)
-    where = str(path) + "".join(f", with {setting}" for setting in settings)
+    where = str(path) + (f", at scale {scale}" if scale else "") + "".join(f", with {setting}" for setting in settings)
     short = _name_direct_models(content, where)
     _check(content, where)
     _keep(content, "models", [short.get(model, model) for model in models])
     _keep(content, "datasets", datasets)
     _keep(content, "techniques", techniques)
+    if smaller:
+        stand_in(content, smaller, shipped_catalogue().extended(Study.model_validate(content).catalogue))
     study = validate(Study, content, where)
     if trials is not None and study.trials != trials:
         raise UserError(
@@ -79,7 +87,7 @@ def resolve(
         )
     catalogue = shipped_catalogue().extended(study.catalogue)
     return ResolvedStudy(
-        name=path.stem,
+        name=f"{path.stem}-{scale}" if scale else path.stem,
         study=study,
         models={model: catalogue.models[model] for model, _ in study.pairs()},
         datasets={dataset: catalogue.datasets[dataset] for dataset in study.datasets},
@@ -122,7 +130,7 @@ def _check(content: Mapping[str, Any], where: str) -> None:
     """Raise whatever is wrong with a study and the names in it, also where other parts of it are invalid."""
     wrong: list[str] = []
     try:
-        Study.model_validate(content)
+        wrong += _unknown_skips(Study.model_validate(content))
     except ValidationError as error:
         wrong += problems(error, content)
     shipped = shipped_catalogue()
@@ -146,6 +154,18 @@ def _check(content: Mapping[str, Any], where: str) -> None:
             wrong.append(f"{key}: " + str(error).replace("\n", "\n    "))
     if wrong:
         raise listed(list(dict.fromkeys(wrong)), where)
+
+
+def _unknown_skips(study: Study) -> list[str]:
+    """Names that `icl.skip` has and the study has not."""
+    known = {"models": {model for model, _ in study.pairs()}, "datasets": set(study.datasets)}
+    return [
+        f"icl.skip.{index}.{kind}: '{name}' is not in the study"
+        for index, skip in enumerate(study.icl.skip if study.icl else ())
+        for kind, names in known.items()
+        for name in getattr(skip, kind) or ()
+        if name not in names
+    ]
 
 
 def _named(content: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:

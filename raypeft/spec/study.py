@@ -145,16 +145,38 @@ class Test(Strict):
         return self
 
 
+class Skip(Strict):
+    """Models and data sets that in-context learning leaves out: every pair of the two; absent, all of them.
+
+    Attributes:
+        models, datasets: names, as the study has them.
+        reason: why, for the plan and the report.
+    """
+
+    models: Names | None = None
+    datasets: Names | None = None
+    reason: Annotated[str, Field(min_length=1)]
+
+
 class Icl(Strict):
     """In-context learning: the base model with examples in its prompt.
 
     Attributes:
         examples: numbers of examples; each seed draws its own, the same for every test item. Zero runs once.
         seeds: of the draws.
+        skip: what is left out.
     """
 
     examples: Distinct[Annotated[int, Field(ge=0)]] = [0, 1, 2, 3]
     seeds: Distinct[Seed] = PAPER_SEEDS
+    skip: list[Skip] = []
+
+    def skipped(self, model: str, dataset: str) -> str | None:
+        """Why a model on a data set is left out; none where it is not."""
+        for skip in self.skip:
+            if model in (skip.models or [model]) and dataset in (skip.datasets or [dataset]):
+                return skip.reason
+        return None
 
 
 class Subsets(Strict):

@@ -134,8 +134,10 @@ def test_lists_have_one_line_a_name(call: Call) -> None:
     assert " ".join(codegen2.split()) == "codegen2-1b codegen2 large decoder 1,015,306,240 Salesforce/codegen2-1B_P"
     assert [line.split()[0] for line in models if line.endswith(" (gated)")] == ["llama-3.2-1b", "llama-3.2-3b"]
     assert call("list", "datasets").out.splitlines() == [
-        "dataset   title     from",
-        "snippets  Snippets  embedded:snippets",
+        "dataset               title                  from",
+        "snippets              Snippets               embedded:snippets",
+        "snippets-collections  Snippets, collections  embedded:snippets-collections",
+        "snippets-texts        Snippets, texts        embedded:snippets-texts",
     ]
     techniques = call("list", "techniques").out.splitlines()
     assert len(techniques) == 13

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from raypeft.errors import UserError
 from raypeft.spec.loading import names
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import resolve
@@ -79,6 +80,40 @@ def test_names_of_cells_trials_and_jobs() -> None:
 def test_without_zero_examples_every_seed_draws() -> None:
     jobs = Plan(resolve("quickstart", models=["tiny-decoder"], settings=["icl.examples=[2]"])).icl_jobs
     assert [(job.examples, job.seed) for job in jobs] == [(2, 42), (2, 777), (2, 5432), (2, 55555), (2, 97)]
+
+
+def test_icl_leaves_out_the_pairs_it_is_told_to(write_study: WriteStudy) -> None:
+    name = write_study("""\
+        question: Which?
+        models: [tiny-decoder, tiny-encoder-decoder]
+        datasets: [snippets, again]
+        techniques: [lora]
+        catalogue: {datasets: {again: {title: Again, folder: "embedded:snippets"}}}
+        icl:
+          examples: [1]
+          seeds: [7, 8]
+          skip: [{models: [tiny-decoder], datasets: [again], reason: too slow}]
+        """)
+    assert [job.id for job in Plan(resolve(name)).icl_jobs] == [
+        "tiny-decoder/snippets/1-shot-seed-7",
+        "tiny-decoder/snippets/1-shot-seed-8",
+        "tiny-encoder-decoder/snippets/1-shot-seed-7",
+        "tiny-encoder-decoder/snippets/1-shot-seed-8",
+        "tiny-encoder-decoder/again/1-shot-seed-7",
+        "tiny-encoder-decoder/again/1-shot-seed-8",
+    ]
+    assert Plan(resolve(name, models=["tiny-decoder"], datasets=["again"])).icl_jobs == []
+    everywhere = Plan(resolve(name, settings=["icl.skip=[{models: [tiny-encoder-decoder], reason: no use}]"]))
+    assert {(job.model, job.dataset) for job in everywhere.icl_jobs} == {
+        ("tiny-decoder", "snippets"),
+        ("tiny-decoder", "again"),
+    }
+
+
+def test_icl_cannot_leave_out_what_the_study_does_not_have() -> None:
+    with pytest.raises(UserError) as caught:
+        resolve("quickstart", settings=["icl.skip=[{models: [codegen2-1b], datasets: [snippets], reason: slow}]"])
+    assert str(caught.value).splitlines()[1:] == ["  icl.skip.0.models: 'codegen2-1b' is not in the study"]
 
 
 @pytest.mark.parametrize(
