@@ -8,13 +8,14 @@ from pydantic import BaseModel
 
 from raypeft.spec import study
 from raypeft.spec.catalogue import DatasetEntry, ModelEntry
+from raypeft.spec.protocol import Protocol
 from raypeft.spec.technique import Dimension, Technique
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SECTIONS = ("search", "early_stopping", "training", "validation", "test", "icl", "data", "resources", "protocol")
 CLASSES = (
     study.Search, study.EarlyStopping, study.Training, study.Validation, study.Test, study.Icl, study.Subsets,
-    study.Resources, study.Protocol,
+    study.Resources, Protocol,
 )  # fmt: skip
 
 

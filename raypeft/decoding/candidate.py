@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from raypeft.errors import UserError
+from raypeft.spec.protocol import StopRule
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ class BeamSettings:
         beams: hypotheses kept at each step, at least 2.
         candidates: continuations returned for each prompt, at most ``beams``.
         max_new_tokens: tokens after which a candidate ends in any case.
-        stop_strings: texts that end a candidate as soon as its own tokens complete one of them; the prompt's text
-            does not count.
+        stop_strings: texts at which a candidate's text is cut; the prompt's text does not count.
+        stop_rule: `candidate` ends each candidate by itself as soon as its tokens complete a stop string. `package`
+            ends no candidate at a stop string but the search of its prompt once all running beams contain one, literal
+            end-of-sequence markers included; the text is stripped of white space at both ends before it is cut.
 
     Raises:
         UserError: if a number is out of range or a stop string is empty.
@@ -38,6 +41,7 @@ class BeamSettings:
     candidates: int = 10
     max_new_tokens: int = 64
     stop_strings: tuple[str, ...] = ()
+    stop_rule: StopRule = "candidate"
 
     def __post_init__(self) -> None:
         problems = []

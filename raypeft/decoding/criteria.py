@@ -1,5 +1,6 @@
 """Stopping criteria that look at token ids alone."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -28,14 +29,56 @@ class StopStringEnd(StoppingCriteria):
 
     def __call__(self, input_ids: torch.LongTensor, scores: object, **kwargs: object) -> torch.Tensor:
         """Return for each row whether its last token completed the stop string."""
-        table = self.table = self.table.to(input_ids.device)
-        complete = table.shape[0] - 1
-        matched = torch.zeros(len(input_ids), dtype=torch.long, device=input_ids.device)
         # A match that ends in the last token spans at most as many tokens as the stop string has characters.
-        first = max(self.start, input_ids.shape[1] - complete)
+        complete = self.table.shape[0] - 1
+        return self.contained(input_ids, max(self.start, input_ids.shape[1] - complete))
+
+    def contained(self, input_ids: torch.LongTensor, first: int) -> torch.Tensor:
+        """Return for each row whether its tokens from `first` on contain the stop string."""
+        table = self.table = self.table.to(input_ids.device)
+        matched = torch.zeros(len(input_ids), dtype=torch.long, device=input_ids.device)
         for tokens in input_ids[:, first:].clamp(max=table.shape[1] - 1).unbind(dim=1):
             matched = table[matched, tokens]
-        return matched == complete
+        return matched == table.shape[0] - 1
+
+
+class AllBeamsEnd(StoppingCriteria):
+    """Ends all candidates of a prompt together once each of its running beams contains a stop string.
+
+    So stopped the paper's replication package, one prompt at a time, under transformers 4.34, which asked a criterion
+    about the running beams, and on its word closed the search with all of them as candidates. `generate` now asks about
+    the best continuations, best first: those that end with the end-of-sequence token have left the search, and of the
+    others the first are the running beams.
+
+    Args:
+        tokenizer: tokenizer of the model.
+        stop_strings: the texts looked for.
+        start: position of the first new token in the ids that ``generate`` passes.
+        beams: running beams of a prompt.
+        ends: end-of-sequence ids.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        stop_strings: Sequence[str],
+        start: int,
+        beams: int,
+        ends: Sequence[int],
+    ) -> None:
+        self.stops = [StopStringEnd(tokenizer, stop, start) for stop in stop_strings]
+        self.start = start
+        self.beams = beams
+        self.ends = torch.tensor(ends)
+
+    def __call__(self, input_ids: torch.LongTensor, scores: object, **kwargs: object) -> torch.Tensor:
+        """Return for each row whether the running beams of its prompt all contain a stop string."""
+        found = torch.stack([stop.contained(input_ids, self.start) for stop in self.stops]).any(dim=0)
+        self.ends = self.ends.to(input_ids.device)
+        rows = max(2, 1 + len(self.ends)) * self.beams
+        running = ~torch.isin(input_ids[:, -1], self.ends).view(-1, rows)
+        running &= running.cumsum(dim=1) <= self.beams
+        return (found.view(-1, rows) | ~running).all(dim=1).repeat_interleave(rows)
 
 
 class ForgetScores(StoppingCriteria):

@@ -9,7 +9,7 @@ from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteriaList
 
 from raypeft.decoding.candidate import BeamSettings, Candidate
-from raypeft.decoding.criteria import ForgetScores, StopStringEnd
+from raypeft.decoding.criteria import AllBeamsEnd, ForgetScores, StopStringEnd
 from raypeft.decoding.reading import base_of, read_decoder_prompts, read_encoder_inputs
 from raypeft.decoding.stop import LITERAL_ENDS, cut
 from raypeft.errors import UserError
@@ -28,8 +28,8 @@ def decode(
 
     The search is that of ``transformers`` with its default ending: an item is done when it has as many finished
     candidates as beams and no running beam, scored as if it ended now, beats the worst of them
-    (``early_stopping=False``). Each candidate ends by itself. Sampling and penalty settings that a checkpoint brings
-    along in its generation configuration are ignored.
+    (``early_stopping=False``). What stop strings end says `settings.stop_rule`. Sampling and penalty settings that a
+    checkpoint brings along in its generation configuration are ignored.
 
     In fp32 the candidates do not depend on the batch size; in half precision rounding does, and with it the ranks of
     candidates that are close.
@@ -68,9 +68,7 @@ def decode(
         return_dict_in_generate=True,
         output_scores=True,
     )
-    # generate() sees one token before the new ones: the last of the prompt, or the decoder's start token.
-    criteria = StoppingCriteriaList(StopStringEnd(tokenizer, stop, start=1) for stop in settings.stop_strings)
-    criteria.append(ForgetScores())
+    criteria = _criteria(tokenizer, settings, ends)
     shape = {"pad": pad, "beams": settings.beams, "room": settings.max_new_tokens}
     read = read_encoder_inputs if base.config.is_encoder_decoder else read_decoder_prompts
 
@@ -83,7 +81,7 @@ def decode(
             output = base.generate(**inputs, generation_config=config, stopping_criteria=criteria)
             lengths = (output.beam_indices >= 0).sum(dim=1).tolist()
             rows = [row[1 : 1 + length] for row, length in zip(output.sequences.tolist(), lengths, strict=True)]
-            texts = _texts(tokenizer, rows, {*ends, *_literal_end_ids(tokenizer)}, settings.stop_strings)
+            texts = _texts(tokenizer, rows, {*ends, *_literal_end_ids(tokenizer)}, settings)
             found = map(Candidate, texts, output.sequences_scores.tolist())
             for index in batch:
                 results[index] = list(islice(found, settings.candidates))
@@ -117,12 +115,23 @@ def _literal_end_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return [vocabulary[marker] for marker in LITERAL_ENDS if marker in vocabulary]
 
 
+def _criteria(tokenizer: PreTrainedTokenizerBase, settings: BeamSettings, ends: list[int]) -> StoppingCriteriaList:
+    # generate() sees one token before the new ones: the last of the prompt, or the decoder's start token.
+    if settings.stop_rule == "package":
+        stops = (*settings.stop_strings, *LITERAL_ENDS)
+        return StoppingCriteriaList([AllBeamsEnd(tokenizer, stops, 1, settings.beams, ends), ForgetScores()])
+    each = [StopStringEnd(tokenizer, stop, start=1) for stop in settings.stop_strings]
+    return StoppingCriteriaList([*each, ForgetScores()])
+
+
 def _texts(
-    tokenizer: PreTrainedTokenizerBase, rows: list[list[int]], ends: set[int], stop_strings: tuple[str, ...]
+    tokenizer: PreTrainedTokenizerBase, rows: list[list[int]], ends: set[int], settings: BeamSettings
 ) -> list[str]:
     kept = [row[: next((at for at, token in enumerate(row) if token in ends), len(row))] for row in rows]
     texts = tokenizer.batch_decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return [cut(text, stop_strings) for text in texts]
+    if settings.stop_rule == "package":
+        texts = [text.strip() for text in texts]
+    return [cut(text, settings.stop_strings) for text in texts]
 
 
 @contextmanager

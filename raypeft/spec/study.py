@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from raypeft.spec.catalogue import Catalogue
 from raypeft.spec.loading import Inconsistent, Strict
+from raypeft.spec.protocol import Protocol
 
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
@@ -200,17 +201,6 @@ class Resources(Strict):
     gpus_per_trial: float = Field(default=1, ge=0)
     cpus_per_trial: Positive = 1
     concurrent: Positive | None = None
-
-
-class Protocol(Strict):
-    """Where the paper's text and its replication package differ: each key takes `paper` or `package`.
-
-    Attributes:
-        test_prompt: `paper` prompts at test time as in training. `package` starts decoder prompts with one more
-            newline, and for encoder-decoders drops the task prefix and appends `<extra_id_0>`.
-    """
-
-    test_prompt: Literal["paper", "package"] = "paper"
 
 
 class Study(Strict):

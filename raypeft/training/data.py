@@ -34,8 +34,14 @@ class TrialData:
 
 def beam_settings(plan: Plan, entry: DatasetEntry) -> BeamSettings:
     """The study's beam search with the data set's limits."""
-    test = plan.resolved.study.test
-    return BeamSettings(test.beams, test.candidates, entry.max_code_tokens, tuple(entry.stop_strings))
+    study = plan.resolved.study
+    return BeamSettings(
+        study.test.beams,
+        study.test.candidates,
+        entry.max_code_tokens,
+        tuple(entry.stop_strings),
+        study.protocol.stop_rule,
+    )
 
 
 def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
