@@ -42,7 +42,7 @@ class Run:
 
     @property
     def manifest_file(self) -> Path:
-        """Versions, hardware, data hashes, seeds."""
+        """Versions, hardware, data hashes, hub revisions, seeds."""
         return self.folder / "manifest.json"
 
     @property
@@ -72,8 +72,8 @@ class Run:
 
     @cached_property
     def plan(self) -> Plan:
-        """The plan of the frozen study."""
-        return Plan(ResolvedStudy.load(self.study_file))
+        """The plan of the frozen study, what is on the hub at the commits that the manifest records."""
+        return Plan(ResolvedStudy.load(self.study_file).pinned(self.manifest().get("revisions", {})))
 
     def trial_folder(self, name: str) -> Path:
         """Checkpoints of a trial: `checkpoint-<step>` folders, each with a `report.json` written last."""

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 from raypeft.errors import UserError
+from raypeft.hub import model_snapshot
 from raypeft.modeling.precision import Hardware, compute_dtype, keep_unpacked, quantization_config
 from raypeft.modeling.qkv import NATIVE_CORES, check_layout, to_native_layout
 from raypeft.modeling.targets import target_lists
@@ -101,7 +102,7 @@ def model_config(name: str, entry: ModelEntry) -> Any:
     try:
         return AutoConfig.from_pretrained(source, **options)
     except (OSError, ValueError) as error:
-        raise _unloadable(name, entry, source, error) from error
+        raise _unloadable(name, source, error) from error
 
 
 def load_base(
@@ -152,7 +153,7 @@ def load_base(
             to_native_layout(model, entry.qkv_layout)
             model = _from_weights(model, how | quantized) if quantized else model
     except (OSError, ValueError, ImportError) as error:
-        raise _unloadable(name, entry, source, error) from error
+        raise _unloadable(name, source, error) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if quantized:
@@ -161,16 +162,19 @@ def load_base(
     else:
         model.to(hardware.device)
     model.eval().requires_grad_(False)
+    if entry.hub is not None:
+        # Adapters record what they were trained on by this name.
+        source = model.name_or_path = model.config.name_or_path = entry.hub
     return Base(name, entry, source, model, tokenizer, architecture, target_lists(entry, config.model_type), dtype)
 
 
 def _origin(name: str, entry: ModelEntry) -> tuple[str, dict[str, Any]]:
-    """Where transformers finds a model, and with what options."""
-    options: dict[str, Any] = {"trust_remote_code": entry.trust_remote_code}
+    """The folder where transformers finds a model, in the hub's cache for one of the hub, and with what options."""
+    options: dict[str, Any] = {"trust_remote_code": entry.trust_remote_code, "local_files_only": True}
     folder = entry.path(f"models.{name}.folder")
-    if folder is not None:
-        return str(folder), options
-    return str(entry.hub), options | ({"revision": entry.revision} if entry.revision else {})
+    if folder is None:
+        folder = model_snapshot(str(entry.hub), revision=entry.revision, code=entry.trust_remote_code)
+    return str(folder), options
 
 
 def _from_weights(model: Any, how: dict[str, Any]) -> Any:
@@ -181,10 +185,8 @@ def _from_weights(model: Any, how: dict[str, Any]) -> Any:
     return again
 
 
-def _unloadable(name: str, entry: ModelEntry, source: str, error: Exception) -> UserError:
+def _unloadable(name: str, source: str, error: Exception) -> UserError:
     hint = None
     if "trust_remote_code" in str(error):
         hint = f"Read that code; catalogue.models.{name}.trust_remote_code: true lets it run."
-    elif entry.gated:
-        hint = f"It is gated: accept its licence on https://huggingface.co/{entry.hub}, then run: hf auth login"
     return UserError(f"cannot be loaded from {source}: {error}", where=f"models.{name}", hint=hint)

@@ -29,6 +29,21 @@ class ResolvedStudy(Strict):
         """As YAML, readable by `load`."""
         return dump_yaml(self.model_dump(mode="json"))
 
+    def pinned(self, revisions: Mapping[str, Mapping[str, str]]) -> Self:
+        """The study with hub entries at exact commits.
+
+        Args:
+            revisions: commit of each entry on the hub, by `models` and `datasets` and by name.
+        """
+        entries = {
+            kind: {
+                name: entry.model_copy(update={"revision": commits[name]}) if name in commits else entry
+                for name, entry in getattr(self, kind).items()
+            }
+            for kind, commits in revisions.items()
+        }
+        return self.model_copy(update=entries)
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a frozen `study.yaml`.

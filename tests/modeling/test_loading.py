@@ -189,10 +189,3 @@ def test_an_entry_that_contradicts_the_configuration_is_refused() -> None:
     entry = shipped_catalogue().models["tiny-decoder"].model_copy(update={"architecture": "encoder_decoder"})
     with pytest.raises(UserError, match=r"models\.tiny\.architecture: is declared encoder_decoder"):
         load_base("tiny", entry, "fp32")
-
-
-def test_a_gated_model_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    entry = ModelEntry(title="Llama", hub="meta-llama/Llama-3.2-1B", gated=True)
-    with pytest.raises(UserError, match=r"https://huggingface.co/meta-llama/Llama-3.2-1B, then run: hf auth login"):
-        load_base("llama", entry, "fp32")

@@ -1,0 +1,196 @@
+"""Files of one hub repository: what it holds, which of them a model needs, and fetching them into the cache."""
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub import constants, errors
+from huggingface_hub.utils import logging as hub_logging
+
+from raypeft.hub.faults import HubError, Kind, explained
+
+if "HF_HUB_VERBOSITY" not in os.environ:
+    hub_logging.set_verbosity_error()
+
+CONFIG = "config.json"
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+# In transformers' order of preference: a file of all weights, or an index of shards.
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_SMALL = re.compile(r"[^/]+\.(json|txt|model|jinja|tiktoken)|additional_chat_templates/[^/]+\.jinja")
+_CODE = re.compile(r"[^/]+\.py")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A repository that the hub lets us read.
+
+    Attributes:
+        revision: branch, tag or commit that was asked for; none is the main branch.
+        commit: the commit it stood for.
+        sizes: of its files, in bytes.
+    """
+
+    kind: Kind
+    repo: str
+    revision: str | None
+    commit: str
+    sizes: Mapping[str, int]
+
+
+def access(repo: str, kind: Kind = "model", revision: str | None = None) -> Listing:
+    """Ask the hub what a repository holds and whether its files may be read; two requests, no retries.
+
+    Raises:
+        HubError: missing, gated, refused, or the hub cannot be reached in time.
+    """
+    wait = constants.HF_HUB_ETAG_TIMEOUT
+    with explained(kind, repo):
+        api = huggingface_hub.HfApi()
+        info_of = api.model_info if kind == "model" else api.dataset_info
+        info = info_of(repo, revision=revision, timeout=wait, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        if sizes:
+            # A gated repository shows its listing to everyone, its files not.
+            probe = CONFIG if CONFIG in sizes else min(sizes)
+            url = huggingface_hub.hf_hub_url(repo, probe, repo_type=kind, revision=info.sha)
+            huggingface_hub.get_hf_file_metadata(url, timeout=wait)
+    return Listing(kind, repo, revision, str(info.sha), sizes)
+
+
+def cached_commit(repo: str, kind: Kind = "model", revision: str | None = None) -> str | None:
+    """The commit that a revision stands for in the cache."""
+    try:
+        with explained(kind, repo):
+            api = huggingface_hub.HfApi()
+            return api.resolve_revision(repo, repo_type=kind, revision=revision, local_files_only=True).resolved
+    except HubError as error:
+        if isinstance(error.__cause__, errors.RevisionResolutionError):
+            return None
+        raise
+
+
+def cached_file(repo: str, path: str, *, revision: str | None = None, kind: Kind = "model") -> Path | None:
+    """A file in the cache."""
+    with explained(kind, repo):
+        found = huggingface_hub.try_to_load_from_cache(repo, path, revision=revision, repo_type=kind)
+    return Path(found) if isinstance(found, str) else None
+
+
+def cached_snapshot(repo: str, revision: str | None = None) -> Path | None:
+    """Folder of a model in the cache, where it has all that transformers needs."""
+    config = cached_file(repo, CONFIG, revision=revision)
+    return config.parent if config is not None and _complete(config.parent) else None
+
+
+def hub_file(repo: str, path: str, *, revision: str | None = None, kind: Kind = "model") -> Path:
+    """One file of a repository, from the cache or else from the hub.
+
+    Raises:
+        HubError: it is in neither.
+    """
+    return (
+        cached_file(repo, path, revision=revision, kind=kind) or download(access(repo, kind, revision), [path]) / path
+    )
+
+
+def model_snapshot(repo: str, *, revision: str | None = None, code: bool = False) -> Path:
+    """Folder with the files of a model that transformers needs, from the cache or else from the hub.
+
+    Args:
+        repo: the hub repository.
+        revision: branch, tag or commit.
+        code: whether Python files that the model brings along are needed too.
+
+    Raises:
+        HubError: it is in neither, or holds no model.
+    """
+    cached = cached_snapshot(repo, revision)
+    if cached is not None:
+        return cached
+    listing = access(repo, "model", revision)
+    return download(listing, model_files(listing, code=code))
+
+
+def model_files(listing: Listing, *, code: bool = False) -> list[str]:
+    """Files of a model that transformers needs: weights in one format, configuration and tokenizer.
+
+    The weights come last, so that an interrupted download is known by their absence.
+
+    Raises:
+        HubError: the repository holds no model with its tokenizer.
+    """
+    names = listing.sizes.keys()
+    weights = next((name for name in WEIGHTS if name in names), None)
+    wanting = [] if CONFIG in names else [CONFIG]
+    wanting += [] if any(name in names for name in TOKENIZERS) else ["a tokenizer"]
+    wanting += [] if weights is not None else ["weights as safetensors or pytorch_model.bin"]
+    if wanting or weights is None:
+        what = f"holds no model for transformers: {', '.join(wanting)} is not there"
+        raise HubError(what, cause="unusable", where=f"model {listing.repo}")
+    small = sorted(name for name in names if _SMALL.fullmatch(name) or (code and _CODE.fullmatch(name)))
+    small = [name for name in small if name not in WEIGHTS and name != CONFIG]
+    if not weights.endswith(".index.json"):
+        return [CONFIG, *small, weights]
+    start, suffix, *_ = weights.split(".")
+    shard = re.compile(rf"{start}-\d+-of-\d+\.{suffix}")
+    return [CONFIG, *small, weights, *sorted(name for name in names if shard.fullmatch(name))]
+
+
+def missing_bytes(listing: Listing, files: Iterable[str]) -> int:
+    """Bytes of the files that are not in the cache."""
+    return sum(
+        listing.sizes.get(path, 0)
+        for path in files
+        if cached_file(listing.repo, path, revision=listing.commit, kind=listing.kind) is None
+    )
+
+
+def download(listing: Listing, files: Collection[str], meter: type[Any] | None = None) -> Path:
+    """Fetch files into the cache, one after the other; those that are there already cost no request.
+
+    Args:
+        listing: of the repository.
+        files: their paths in it.
+        meter: class in tqdm's manner that is told of the bytes of each file.
+
+    Returns:
+        The folder that holds the files.
+
+    Raises:
+        HubError: a file cannot be had; those before it are kept.
+    """
+    revision, folder = listing.revision, None
+    for path in files:
+        with explained(listing.kind, listing.repo, path):
+            # The first is asked for by the revision's own name, which the cache then knows; the others by its commit.
+            found = huggingface_hub.hf_hub_download(
+                listing.repo,
+                path,
+                repo_type=listing.kind,
+                revision=revision,
+                etag_timeout=constants.HF_HUB_ETAG_TIMEOUT,
+                tqdm_class=meter,
+            )
+        folder = Path(found).parents[path.count("/")]
+        revision = folder.name
+    if folder is None:
+        raise ValueError("no files to download")
+    return folder
+
+
+def _complete(folder: Path) -> bool:
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        return False
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None or weights.suffix != ".json":
+        return weights is not None
+    try:
+        shards = set(json.loads(weights.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError):
+        return False
+    return all((folder / shard).is_file() for shard in shards)
