@@ -1,7 +1,6 @@
 """The metrics of a test: exact match, CodeBLEU and chrF of ranked candidates against one reference an item."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from raypeft.metrics.exact_match import KS, ast_match_rank, exact_match, match_rank, normalise
@@ -27,19 +26,6 @@ def score(references: Sequence[str], candidates: Sequence[Sequence[str]]) -> dic
         ValueError: when there are not as many lists of candidates as references.
         UserError: when the installed ``tree-sitter-python`` does not fit ``codebleu``.
     """
-    from raypeft.metrics.chrf import chrf
-    from raypeft.metrics.codebleu import codebleu, codebleu_flat
+    from raypeft.metrics.items import measure
 
-    pairs = list(zip(references, candidates, strict=True))
-    ks = [k for k in KS if k <= max(map(len, candidates), default=0)]
-    text = exact_match([match_rank(*pair) for pair in pairs], ks)
-    tree = exact_match([ast_match_rank(*pair) for pair in pairs], ks)
-    predictions = [ranked[0] if ranked else "" for ranked in candidates]
-    return {
-        "items": len(references),
-        **{f"em@{k}": percent for k, percent in text.items()},
-        **{f"em_ast@{k}": percent for k, percent in tree.items()},
-        "codebleu": asdict(codebleu(references, predictions)),
-        "codebleu_flat": asdict(codebleu_flat(references, predictions)),
-        "chrf": chrf(references, predictions),
-    }
+    return measure([""] * len(references), references, candidates).block()

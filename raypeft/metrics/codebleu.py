@@ -17,24 +17,22 @@ numbers were made and is the one to set beside them. What ``codebleu`` does othe
 - nothing is logged, and no input raises: an empty prediction scores 0, an empty one for an empty reference 100.
 
 All components are corpus-level: matches and totals are summed over the items before they are divided, so that the
-corpus score is not the mean of ``codebleu_items``.
+corpus score is not the mean of ``codebleu_items``. This module counts; ``composition`` divides.
 """
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from statistics import fmean
 
-from codebleu import bleu, syntax_match, weighted_ngram_match
+import numpy as np
+from codebleu import bleu, weighted_ngram_match
 from codebleu.parser import remove_comments_and_docstrings
 
+from raypeft.metrics.composition import ORDERS, WIDTH, Array, compose, compose_flat
 from raypeft.metrics.exact_match import normalise
-from raypeft.metrics.python_code import ascii_only, data_flow, language, tokenize, without_comments
-
-_ORDERS = (1, 2, 3, 4)
+from raypeft.metrics.python_code import ascii_only, data_flow, subtrees, tokenize, without_comments
 
 
 @dataclass(frozen=True)
@@ -63,26 +61,12 @@ def codebleu(references: Sequence[str], predictions: Sequence[str]) -> CodeBleu:
         ValueError: when there are not as many predictions as references.
         UserError: when the installed ``tree-sitter-python`` does not fit ``codebleu``.
     """
-    _check_lengths(references, predictions)
-    if not references:
-        return _compose(0.0, 0.0, 0.0, 0.0)
-    reference_tokens = [tokenize(text) for text in references]
-    prediction_tokens = [tokenize(text) for text in predictions]
-    reference_code = [without_comments(ascii_only(text.strip())) for text in references]
-    prediction_code = [without_comments(ascii_only(text.strip())) for text in predictions]
-    return _compose(
-        _precision(reference_tokens, prediction_tokens),
-        _weighted_recall(reference_tokens, prediction_tokens),
-        # "ruby" only turns off the package's own comment remover; the grammar is the one passed.
-        _syntax(reference_code, prediction_code, remover="ruby"),
-        _dataflow(reference_code, prediction_code),
-    )
+    return corpus_score(codebleu_counts(references, predictions), compose)
 
 
 def codebleu_items(references: Sequence[str], predictions: Sequence[str]) -> list[float]:
     """Return ``codebleu``'s score of each pair by itself, for statistics over items."""
-    _check_lengths(references, predictions)
-    return [codebleu([pair[0]], [pair[1]]).score for pair in zip(references, predictions, strict=True)]
+    return [float(score) for score in compose(codebleu_counts(references, predictions))[:, 0]]
 
 
 def codebleu_flat(references: Sequence[str], predictions: Sequence[str]) -> CodeBleu:
@@ -97,87 +81,87 @@ def codebleu_flat(references: Sequence[str], predictions: Sequence[str]) -> Code
         ValueError: when there are not as many predictions as references.
         UserError: when the installed ``tree-sitter-python`` does not fit ``codebleu``.
     """
-    _check_lengths(references, predictions)
-    return _codexglue([normalise(text) for text in references], [normalise(text) for text in predictions])
+    return corpus_score(codebleu_flat_counts(references, predictions), compose_flat)
 
 
-def _codexglue(references: Sequence[str], predictions: Sequence[str]) -> CodeBleu:
-    if not references:
-        return _compose(0.0, 0.0, 0.0, 0.0)
-    reference_words = [text.split() for text in references]
-    prediction_words = [text.split() for text in predictions]
-    dataflow = _dataflow(
-        [remove_comments_and_docstrings(text, "java") for text in references],
-        [remove_comments_and_docstrings(text, "java") for text in predictions],
-    )
-    return _compose(
-        bleu.corpus_bleu([[words] for words in reference_words], prediction_words),
-        weighted_ngram_match.corpus_bleu(
-            [[[words, _weights(words, keyword=1, other=0.2)]] for words in reference_words], prediction_words
-        ),
-        _syntax(references, predictions, remover="java"),
-        dataflow or 0.0,
-    )
+def codebleu_counts(references: Sequence[str], predictions: Sequence[str]) -> Array:
+    """Return what ``codebleu`` counts in each pair: shape (items, WIDTH), columns as in ``composition``."""
+    return _rows(references, predictions, _count)
 
 
-def _compose(ngram: float, weighted_ngram: float, syntax: float, dataflow: float | None) -> CodeBleu:
-    parts = [part for part in (ngram, weighted_ngram, syntax, dataflow) if part is not None]
-    return CodeBleu(
-        score=100 * fmean(parts),
-        ngram=100 * ngram,
-        weighted_ngram=100 * weighted_ngram,
-        syntax=100 * syntax,
-        dataflow=None if dataflow is None else 100 * dataflow,
-    )
+def codebleu_flat_counts(references: Sequence[str], predictions: Sequence[str]) -> Array:
+    """Return what ``codebleu_flat`` counts in each pair, as ``codebleu_counts`` does."""
+    return _rows(list(map(normalise, references)), list(map(normalise, predictions)), _count_codexglue)
 
 
-def _precision(references: list[list[str]], predictions: list[list[str]]) -> float:
-    if not any(references) and not any(predictions):
-        return 1.0
-    brevity = bleu.brevity_penalty(sum(map(len, references)), sum(map(len, predictions)))
-    pairs = list(zip(references, predictions, strict=True))
-    return brevity * _mean_ratio(
-        [bleu.modified_precision([reference], prediction, n) for reference, prediction in pairs if len(prediction) >= n]
-        for n in _ORDERS
-    )
+def corpus_score(counts: Array, composition: Callable[[Array], Array]) -> CodeBleu:
+    """Return the score of a corpus from its items' counts."""
+    if not len(counts):
+        return CodeBleu(0.0, 0.0, 0.0, 0.0, 0.0)
+    score, ngram, weighted, syntax, dataflow = map(float, composition(counts.sum(axis=0)))
+    return CodeBleu(score, ngram, weighted, syntax, None if np.isnan(dataflow) else dataflow)
 
 
-def _weighted_recall(references: list[list[str]], predictions: list[list[str]]) -> float:
-    if not any(references):
-        return 0.0 if any(predictions) else 1.0
+def _rows(references: Sequence[str], predictions: Sequence[str], count: Callable[[str, str], Sequence[float]]) -> Array:
+    if len(references) != len(predictions):
+        raise ValueError(f"{len(references)} references, but {len(predictions)} predictions")
+    rows = [count(*pair) for pair in zip(references, predictions, strict=True)]
+    return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
+
+
+def _count(reference: str, prediction: str) -> list[float]:
+    reference_tokens, prediction_tokens = tokenize(reference), tokenize(prediction)
+    reference_code, prediction_code = (without_comments(ascii_only(text.strip())) for text in (reference, prediction))
     # Five times the package's weights: the same ratio, and its floor of 1 under a short text's total never applies.
-    weighted = [[tokens, _weights(tokens, keyword=5, other=1)] for tokens in references]
-    pairs = list(zip(weighted, predictions, strict=True))
-    return _mean_ratio(
-        [weighted_ngram_match.modified_recall([ref], prediction, n) for ref, prediction in pairs if len(ref[0]) >= n]
-        for n in _ORDERS
-    )
-
-
-def _mean_ratio(orders: Iterable[list[tuple[float, float]]]) -> float:
-    """Return the smoothed geometric mean over n-gram orders of matches / total, each a list of an item's counts."""
-    sums = [
-        (sum(matches), sum(totals)) for matches, totals in (zip(*counts, strict=True) for counts in orders if counts)
+    weights = _weights(reference_tokens, keyword=5, other=1)
+    return [
+        1,
+        len(reference_tokens),
+        len(prediction_tokens),
+        *_columns([_precision(reference_tokens, prediction_tokens, n) for n in ORDERS], len(prediction_tokens)),
+        *_columns([_recall(reference_tokens, weights, prediction_tokens, n) for n in ORDERS], len(reference_tokens)),
+        *_syntax(reference_code, prediction_code),
+        *_dataflow(reference_code, prediction_code),
     ]
-    if not sums or sums[0][0] == 0:
-        return 0.0
-    return math.exp(fmean(math.log(matches / total) for matches, total in bleu.SmoothingFunction().method1(sums)))
 
 
-def _syntax(references: Sequence[str], predictions: Sequence[str], *, remover: str) -> float:
-    return syntax_match.corpus_syntax_match(
-        [[reference] for reference in references], predictions, remover, tree_sitter_language=language()
-    )
+def _count_codexglue(reference: str, prediction: str) -> list[float]:
+    reference_words, prediction_words = reference.split(), prediction.split()
+    weights = _weights(reference_words, keyword=1, other=0.2)
+    reference_code, prediction_code = (remove_comments_and_docstrings(text, "java") for text in (reference, prediction))
+    return [
+        1,
+        len(reference_words),
+        len(prediction_words),
+        *_columns([_precision(reference_words, prediction_words, n) for n in ORDERS]),
+        *_columns([_recall(reference_words, weights, prediction_words, n) for n in ORDERS]),
+        *_syntax(reference_code, prediction_code),
+        *_dataflow(reference_code, prediction_code),
+    ]
 
 
-def _dataflow(references: Sequence[str], predictions: Sequence[str]) -> float | None:
-    matches = total = 0
-    for reference, prediction in zip(references, predictions, strict=True):
-        edges = Counter(data_flow(reference))
-        if edges:
-            total += edges.total()
-            matches += (edges & Counter(data_flow(prediction))).total()
-    return matches / total if total else None
+def _columns(orders: Sequence[tuple[float, float]], length: int = max(ORDERS)) -> list[float]:
+    """Return four matches and four totals; orders that a text of ``length`` tokens is too short for count nothing."""
+    kept = [pair if n <= length else (0.0, 0.0) for n, pair in zip(ORDERS, orders, strict=True)]
+    return [matches for matches, _ in kept] + [total for _, total in kept]
+
+
+def _precision(reference: list[str], prediction: list[str], n: int) -> tuple[float, float]:
+    return bleu.modified_precision([reference], prediction, n)
+
+
+def _recall(reference: list[str], weights: dict[str, float], prediction: list[str], n: int) -> tuple[float, float]:
+    return weighted_ngram_match.modified_recall([[reference, weights]], prediction, n)
+
+
+def _syntax(reference: str, prediction: str) -> tuple[int, int]:
+    found, wanted = set(subtrees(prediction)), subtrees(reference)
+    return sum(tree in found for tree in wanted), len(wanted)
+
+
+def _dataflow(reference: str, prediction: str) -> tuple[int, int]:
+    edges = Counter(data_flow(reference))
+    return ((edges & Counter(data_flow(prediction))).total() if edges else 0), edges.total()
 
 
 def _weights(tokens: list[str], *, keyword: float, other: float) -> dict[str, float]:
@@ -187,8 +171,3 @@ def _weights(tokens: list[str], *, keyword: float, other: float) -> dict[str, fl
 @cache
 def _keywords() -> frozenset[str]:
     return frozenset(files("codebleu").joinpath("keywords", "python.txt").read_text(encoding="utf-8").split())
-
-
-def _check_lengths(references: Sequence[str], predictions: Sequence[str]) -> None:
-    if len(references) != len(predictions):
-        raise ValueError(f"{len(references)} references, but {len(predictions)} predictions")

@@ -90,6 +90,17 @@ def without_comments(code: str) -> str:
     return source.decode() if source.strip() else code
 
 
+def subtrees(code: str) -> list[str]:
+    """Return the syntax tree and each of its subtrees that has children, names and literals left out."""
+    found = []
+    nodes = [_parser().parse(code.encode()).root_node]
+    while nodes:
+        node = nodes.pop()
+        found.append(str(node))
+        nodes.extend(child for child in node.children if child.children)
+    return found
+
+
 def data_flow(code: str) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return the edges of the data-flow graph with its variables numbered: (variable, relation, sources).
 

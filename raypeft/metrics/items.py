@@ -1,0 +1,134 @@
+"""What each test item contributes to every metric: the ground of intervals and of comparisons on the same items."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raypeft.files import write_bytes
+from raypeft.metrics.chrf import chrf_counts, chrf_score
+from raypeft.metrics.composition import Array, compose, compose_flat
+from raypeft.metrics.exact_match import KS, ast_match_rank, exact_match, match_rank
+
+Ranks = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ItemScores:
+    """The items of one test, in the order of its predictions.
+
+    Attributes:
+        ids: of the items; not necessarily unique.
+        rank: of the first candidate that equals the reference, from 1; 0 where none does. Shape (items,).
+        ast_rank: the same by syntax tree.
+        codebleu, codebleu_flat: counts, shape (items, ``composition.WIDTH``).
+        chrf: counts, shape (items, 18).
+        candidates: largest number of candidates an item has.
+        tokens: lengths in tokens by what was measured (prompt, reference, prediction), each of shape (items,); empty
+            where nobody had a tokenizer.
+    """
+
+    ids: tuple[str, ...]
+    rank: Ranks
+    ast_rank: Ranks
+    codebleu: Array
+    codebleu_flat: Array
+    chrf: Array
+    candidates: int
+    tokens: Mapping[str, Ranks] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def ks(self) -> list[int]:
+        """The k of EM@k that the candidates allow."""
+        return [k for k in KS if k <= self.candidates]
+
+    def hits(self, k: int, *, tree: bool = False) -> NDArray[np.bool_]:
+        """Which items have their reference among the first k candidates."""
+        rank = self.ast_rank if tree else self.rank
+        return (rank > 0) & (rank <= k)
+
+    def block(self) -> dict[str, Any]:
+        """The metrics of the whole test, as ``raypeft.metrics.score`` returns them."""
+        from raypeft.metrics.codebleu import corpus_score
+
+        text = exact_match([int(rank) or None for rank in self.rank], self.ks)
+        tree = exact_match([int(rank) or None for rank in self.ast_rank], self.ks)
+        return {
+            "items": len(self),
+            **{f"em@{k}": percent for k, percent in text.items()},
+            **{f"em_ast@{k}": percent for k, percent in tree.items()},
+            "codebleu": asdict(corpus_score(self.codebleu, compose)),
+            "codebleu_flat": asdict(corpus_score(self.codebleu_flat, compose_flat)),
+            "chrf": float(chrf_score(self.chrf.sum(axis=0))),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write everything as one compressed NumPy archive, atomically."""
+        arrays: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "tokens"}
+        arrays.update({f"tokens_{name}": lengths for name, lengths in self.tokens.items()})
+        buffer = BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        write_bytes(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> "ItemScores":
+        """Read what ``save`` wrote.
+
+        Raises:
+            OSError, ValueError, KeyError, zipfile.BadZipFile: there is no such file, or it is damaged.
+        """
+        with np.load(path, allow_pickle=False) as archive:
+            tokens = {name.removeprefix("tokens_"): archive[name] for name in archive if name.startswith("tokens_")}
+            return cls(
+                ids=tuple(map(str, archive["ids"])),
+                candidates=int(archive["candidates"]),
+                tokens=tokens,
+                **{name: archive[name] for name in ("rank", "ast_rank", "codebleu", "codebleu_flat", "chrf")},
+            )
+
+
+def measure(
+    ids: Sequence[str],
+    references: Sequence[str],
+    candidates: Sequence[Sequence[str]],
+    tokens: Mapping[str, Sequence[int]] | None = None,
+) -> ItemScores:
+    """Return what every item contributes to every metric.
+
+    CodeBLEU and chrF are of an item's first candidate; an item without candidates counts as an empty prediction.
+
+    Args:
+        ids: of the items.
+        references: one text an item.
+        candidates: for each item its candidates, best first.
+        tokens: lengths that are to be kept with the items, by name.
+
+    Raises:
+        ValueError: when the numbers of ids, references and lists of candidates differ.
+        UserError: when the installed ``tree-sitter-python`` does not fit ``codebleu``.
+    """
+    from raypeft.metrics.codebleu import codebleu_counts, codebleu_flat_counts
+
+    items = list(zip(ids, references, candidates, strict=True))
+    predictions = [ranked[0] if ranked else "" for ranked in candidates]
+    return ItemScores(
+        ids=tuple(ids),
+        rank=_ranks([match_rank(reference, ranked) for _, reference, ranked in items]),
+        ast_rank=_ranks([ast_match_rank(reference, ranked) for _, reference, ranked in items]),
+        codebleu=codebleu_counts(references, predictions),
+        codebleu_flat=codebleu_flat_counts(references, predictions),
+        chrf=chrf_counts(references, predictions),
+        candidates=max(map(len, candidates), default=0),
+        tokens={name: np.array(lengths, dtype=np.int64) for name, lengths in (tokens or {}).items()},
+    )
+
+
+def _ranks(found: Sequence[int | None]) -> Ranks:
+    return np.array([rank or 0 for rank in found], dtype=np.int64)

@@ -1,0 +1,66 @@
+"""What items contribute, put together again, is the metric of the whole."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sacrebleu.metrics import CHRF
+
+from raypeft.metrics import score
+from raypeft.metrics.chrf import chrf_counts, chrf_score
+from raypeft.metrics.codebleu import codebleu_items
+from raypeft.metrics.composition import compose
+from raypeft.metrics.items import ItemScores, measure
+
+REFERENCES = ["x = a + b", "sorted(a, reverse=True)", "print('größe')", "", "for i in a:\n    b(i)"]
+CANDIDATES = [["x = a", "x = a + b"], ["sorted( a, reverse = True )"], [], ["", "y"], ["for i in a: b(i)", "c"]]
+
+
+@pytest.fixture
+def items() -> ItemScores:
+    return measure([*"abcde"], REFERENCES, CANDIDATES, {"prompt": [3, 4, 5, 6, 7]})
+
+
+def test_ranks_and_hits(items: ItemScores) -> None:
+    assert items.rank.tolist() == [2, 0, 0, 1, 0]
+    assert items.ast_rank.tolist() == [2, 1, 0, 1, 1]
+    assert items.hits(1).tolist() == [False, False, False, True, False]
+    assert items.hits(2, tree=True).tolist() == [True, True, False, True, True]
+    assert (items.ks, len(items)) == ([1, 2], 5)
+
+
+def test_they_add_up_to_the_metrics(items: ItemScores) -> None:
+    assert items.block() == score(REFERENCES, CANDIDATES)
+    predictions = [ranked[0] if ranked else "" for ranked in CANDIDATES]
+    assert compose(items.codebleu)[:, 0] == pytest.approx(codebleu_items(REFERENCES, predictions))
+
+
+def test_chrf_is_sacrebleus() -> None:
+    predictions = [ranked[0] if ranked else "" for ranked in CANDIDATES]
+    counts = chrf_counts(REFERENCES, predictions)
+    assert chrf_score(counts.sum(axis=0)) == pytest.approx(CHRF().corpus_score(predictions, [REFERENCES]).score)
+    for row, reference, prediction in zip(counts, REFERENCES, predictions, strict=True):
+        assert chrf_score(row) == pytest.approx(CHRF().sentence_score(prediction, [reference]).score)
+
+
+def test_they_are_kept_in_a_file(items: ItemScores, tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "items.npz"
+    items.save(path)
+    kept = ItemScores.load(path)
+    assert kept.ids == items.ids and kept.block() == items.block()
+    assert kept.tokens["prompt"].tolist() == [3, 4, 5, 6, 7]
+    for name in ("rank", "ast_rank", "codebleu", "codebleu_flat", "chrf"):
+        assert np.array_equal(getattr(kept, name), getattr(items, name))
+
+
+def test_a_damaged_file_is_noticed(items: ItemScores, tmp_path: Path) -> None:
+    path = tmp_path / "items.npz"
+    items.save(path)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises((OSError, ValueError, KeyError, zipfile.BadZipFile)):
+        ItemScores.load(path)
+
+
+def test_no_items_have_metrics() -> None:
+    assert measure([], [], []).block()["items"] == 0
