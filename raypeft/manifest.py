@@ -30,7 +30,7 @@ def write_manifest(run: Run) -> None:
     """
     plan = run.plan
     datasets = data_hashes(plan)
-    if wrong := too_small(plan, {name: splits["train"]["items"] for name, splits in datasets.items()}):
+    if wrong := too_small(plan, {name: datasets[name]["train"]["items"] for name in plan.resolved.study.datasets}):
         raise UserError("\n".join(wrong), where=str(run.study_file))
     models = {name: model_source(plan, name) for name in plan.resolved.models}
     known = run.manifest()
@@ -85,10 +85,11 @@ def too_small(plan: Plan, items: Mapping[str, int]) -> list[str]:
 
 
 def data_hashes(plan: Plan) -> dict[str, Any]:
-    """Items and content hash of every split as the study uses it."""
+    """Items and content hash of every split as the study uses it; a joint data set has no test split of its own."""
     hashes: dict[str, Any] = {}
     for name, entry in plan.resolved.datasets.items():
-        splits = {split: load_split(name, entry, split, plan.resolved.study.data) for split in SPLITS}
+        used = [split for split in SPLITS if split != "test" or entry.join is None]
+        splits = {split: load_split(plan.resolved.datasets, name, split, plan.resolved.study.data) for split in used}
         hashes[name] = {split: {"items": len(items), "sha256": content_hash(items)} for split, items in splits.items()}
     return hashes
 

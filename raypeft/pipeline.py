@@ -74,7 +74,9 @@ def pending(run: Run, stages: tuple[str, ...]) -> bool:
     if "sweep" in stages and None in selections.values():
         return True
     untested = any(
-        selection and selection["trial"] and run.test(cell) is None for cell, selection in selections.items()
+        selection and selection["trial"] and run.test(cell, dataset) is None
+        for cell, dataset in plan.test_jobs
+        for selection in [selections[cell]]
     )
     return ("test" in stages and untested) or ("icl" in stages and any(run.icl(job) is None for job in plan.icl_jobs))
 

@@ -87,6 +87,14 @@ class Run:
         """Results of a cell: `best/`, `selection.json`, `test.json`, `predictions.jsonl`."""
         return self.folder / "cells" / cell.id
 
+    def test_file(self, cell: Cell, dataset: str | None = None) -> Path:
+        """Result of a cell's test: `test.json`, or `test-<dataset>.json` for a test set of a joint data set."""
+        return self.cell_folder(cell) / f"test{_suffix(cell, dataset)}.json"
+
+    def predictions_file(self, cell: Cell, dataset: str | None = None) -> Path:
+        """Predictions of a cell's test, named like its result."""
+        return self.cell_folder(cell) / f"predictions{_suffix(cell, dataset)}.jsonl"
+
     def icl_file(self, job: IclJob) -> Path:
         """Result of an ICL job; its predictions lie beside it as `.jsonl`."""
         return self.folder / "icl" / f"{job.id}.json"
@@ -107,10 +115,14 @@ class Run:
         """The selected trial and checkpoint of a cell, or why there is none."""
         return read_json(self.cell_folder(cell) / "selection.json")
 
-    def test(self, cell: Cell) -> dict[str, Any] | None:
-        """Test result of a cell."""
-        return read_json(self.cell_folder(cell) / "test.json")
+    def test(self, cell: Cell, dataset: str | None = None) -> dict[str, Any] | None:
+        """Result of a cell's test on its own data set, or on one of those that its own one joins."""
+        return read_json(self.test_file(cell, dataset))
 
     def icl(self, job: IclJob) -> dict[str, Any] | None:
         """Result of an ICL job."""
         return read_json(self.icl_file(job))
+
+
+def _suffix(cell: Cell, dataset: str | None) -> str:
+    return "" if dataset in (None, cell.dataset) else f"-{dataset}"

@@ -23,7 +23,7 @@ def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques
     elif kind == "datasets":
         table = lines_table("dataset", "title", "from")
         for name, dataset in shipped_catalogue().datasets.items():
-            table.add_row(name, dataset.title, dataset.hub or dataset.folder)
+            table.add_row(name, dataset.title, dataset.hub or dataset.folder or ", ".join(dataset.join or ()))
     elif kind == "techniques":
         table = lines_table("technique", "peft class", "paper's point", "search")
         for name in names("search_spaces"):

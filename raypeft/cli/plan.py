@@ -23,9 +23,9 @@ def show_plan(plan: Plan) -> None:
         f"Trial      at most {study.training.epochs:g} epochs: {reports}",
         f"Stopping   {_stopping(plan)}",
         f"Selection  {'lowest validation loss' if by_loss else 'highest validation EM@10'}",
-        f"Test       {len(plan.cells)} jobs, {study.test.beams} beams, {study.test.candidates} candidates",
+        f"Test       {len(plan.test_jobs)} jobs, {study.test.beams} beams, {study.test.candidates} candidates",
         f"ICL        {len(plan.icl_jobs)} jobs{_draws(plan)}",
-        f"Total      {len(plan.cells)} cells, {plan.trials} trials, {len(plan.cells) + len(plan.icl_jobs)} jobs",
+        f"Total      {len(plan.cells)} cells, {plan.trials} trials, {len(plan.test_jobs) + len(plan.icl_jobs)} jobs",
     ]
     typer.echo("\n".join(lines))
 

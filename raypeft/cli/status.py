@@ -33,7 +33,7 @@ def _content(numbers: Numbers, now: Standing) -> dict[str, Any]:
     return {
         "study": numbers.run.plan.resolved.name,
         "folder": str(numbers.run.folder),
-        "cells": {"planned": len(numbers.cells), **now.cells},
+        "cells": {"planned": len(numbers.states), **now.cells},
         "trials": {"planned": numbers.run.plan.trials, **now.trials},
         "icl": {"planned": len(numbers.run.plan.icl_jobs), "done": now.icl_done, "failed": now.icl_failed},
         "last_record": numbers.last_record,
@@ -47,6 +47,7 @@ def _cell(numbers: Numbers, row: CellRow) -> dict[str, Any]:
     losses = [trial.best_loss for trial in numbers.trials_of(row.cell) if trial.best_loss is not None]
     return {
         "cell": row.cell.id,
+        "test_set": row.test_set,
         "state": row.state,
         "note": row.note,
         "trials": dict(row.trials),
@@ -62,7 +63,7 @@ def _table(numbers: Numbers) -> Table:
         cell = _cell(numbers, row)
         value, best = cell[numbers.metric], cell["best_loss"]
         table.add_row(
-            Text(row.cell.id),
+            Text(row.name),
             row.state,
             ABSENT if best is None else loss(best),
             ABSENT if value is None else percent(value),
@@ -78,7 +79,7 @@ def _lines(numbers: Numbers, now: Standing) -> list[str]:
     pace = "" if now.seconds_left is None else f"about {duration(now.seconds_left)} of the sweep, "
     lines = [
         "",
-        f"Cells   {now.cells.get('tested', 0)} of {len(numbers.cells)} tested ({counts(now.cells)})",
+        f"Cells   {now.cells.get('tested', 0)} of {len(numbers.states)} tested ({counts(now.cells)})",
         f"Trials  {now.trials_ended} of {plan.trials} ended ({counts(now.trials) or 'none has begun'})",
         f"ICL     {now.icl_done} of {len(plan.icl_jobs)} runs done{failed}",
         f"Left    {pace}{now.estimate}",

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -26,14 +26,26 @@ class Item:
     code: str
 
 
-def load_split(name: str, entry: DatasetEntry, split: Split, subsets: Subsets) -> list[Item]:
+def load_split(datasets: Mapping[str, DatasetEntry], name: str, split: Split, subsets: Subsets) -> list[Item]:
     """Read a split in file order, reduced to the study's seeded subset of it.
 
-    Rows whose intent or code is null are dropped from training and validation (paper, section 4.3).
+    Rows whose intent or code is null are dropped from training and validation (paper, section 4.3). A joint data set
+    is what its parts give, subsets applied, one after the other and then shuffled with the subsets' seed.
+
+    Args:
+        datasets: at least the data set and those it joins.
+        name: of the data set.
+        split: which split.
+        subsets: the study's.
 
     Raises:
         UserError: the folder, file or a column is missing, a line is not JSON, or a test row is null.
     """
+    entry = datasets[name]
+    if entry.join is not None:
+        items = [item for part in entry.join for item in load_split(datasets, part, split, subsets)]
+        random.Random(f"{subsets.seed}:{split}:{name}").shuffle(items)
+        return items
     where = f"catalogue.datasets.{name}"
     folder = entry.path(f"{where}.folder")
     if folder is None:

@@ -27,17 +27,17 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
     """
     plan = run.plan
     base = study_base(plan.resolved, job.target)
-    items = load_split(job.target.dataset, plan.resolved.datasets[job.target.dataset], "test", plan.resolved.study.data)
+    items = load_split(plan.resolved.datasets, job.dataset, "test", plan.resolved.study.data)
     reset_peak()
     started = time.monotonic()
     if isinstance(job.target, IclJob):
         details, prompts = _icl_prompts(plan, base, job.target, items)
-        rows = _decode(plan, base, base.model, job.target.dataset, items, prompts)
+        rows = _decode(plan, base, base.model, job.dataset, items, prompts)
     else:
         selection = run.selection(job.target) or {}
-        details = {"cell": job.target.id, "trial": selection["trial"]}
+        details = {"cell": job.target.id, "dataset": job.dataset, "trial": selection["trial"]}
         technique = plan.resolved.techniques[job.target.technique]
-        prompts, shortened = _tuned_prompts(plan, base, job.target.dataset, items)
+        prompts, shortened = _tuned_prompts(plan, base, job.dataset, items)
         details["shortened_prompts"] = shortened
         with adapted(
             base,
@@ -46,7 +46,7 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
             seed=plan.resolved.study.training.seed,
             saved=run.cell_folder(job.target) / "best",
         ) as model:
-            rows = _decode(plan, base, model, job.target.dataset, items, prompts)
+            rows = _decode(plan, base, model, job.dataset, items, prompts)
     result = {
         **details,
         "metrics": score([row["reference"] for row in rows], [row["candidates"] for row in rows]),
@@ -54,7 +54,7 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
         "peak_memory_mib": peak_mib(),
         "beams": plan.resolved.study.test.beams,
         "candidates": plan.resolved.study.test.candidates,
-        "max_new_tokens": plan.resolved.datasets[job.target.dataset].max_code_tokens,
+        "max_new_tokens": plan.resolved.datasets[job.dataset].max_code_tokens,
     }
     write_lines(job.predictions_file(run), rows)
     write_json(job.result_file(run), result)
@@ -90,7 +90,7 @@ def _tuned_prompts(plan: Plan, base: Base, dataset: str, items: Sequence[Item]) 
 
 
 def _icl_prompts(plan: Plan, base: Base, job: IclJob, items: Sequence[Item]) -> tuple[dict[str, Any], list[list[int]]]:
-    train = load_split(job.dataset, plan.resolved.datasets[job.dataset], "train", plan.resolved.study.data)
+    train = load_split(plan.resolved.datasets, job.dataset, "train", plan.resolved.study.data)
     examples = draw_examples(train, job.examples, job.seed)
     details = {
         "model": job.model,

@@ -15,15 +15,22 @@ class Job:
     Attributes:
         kind: `test` decodes with a cell's selected adapter, `icl` with the base model and examples in the prompt.
         target: the cell or ICL run.
+        test_set: the data set that is decoded, where it is not the target's own but one that the target's joins.
     """
 
     kind: Literal["test", "icl"]
     target: Cell | IclJob
+    test_set: str | None = None
 
     @property
     def id(self) -> str:
         """Name for people."""
-        return f"{self.kind} {self.target.id}"
+        return f"{self.kind} {self.target.id}" + (f" on {self.test_set}" if self.test_set else "")
+
+    @property
+    def dataset(self) -> str:
+        """The data set whose test split is decoded."""
+        return self.test_set or self.target.dataset
 
     @property
     def model(self) -> str:
@@ -34,13 +41,13 @@ class Job:
         """The file whose presence says that the job is done."""
         if isinstance(self.target, IclJob):
             return run.icl_file(self.target)
-        return run.cell_folder(self.target) / "test.json"
+        return run.test_file(self.target, self.test_set)
 
     def predictions_file(self, run: Run) -> Path:
         """Its predictions, one line a test item."""
         if isinstance(self.target, IclJob):
             return run.icl_file(self.target).with_suffix(".jsonl")
-        return run.cell_folder(self.target) / "predictions.jsonl"
+        return run.predictions_file(self.target, self.test_set)
 
     def error_file(self, run: Run) -> Path:
         """Why it failed, where it did."""
@@ -49,6 +56,10 @@ class Job:
 
 
 def jobs_of(plan: Plan, run: Run) -> list[Job]:
-    """Test jobs of the cells that have a selection, then ICL jobs."""
-    tests = [Job("test", cell) for cell in plan.cells if (run.selection(cell) or {}).get("trial")]
+    """Test jobs of the cells that have a selection, one a test set, then ICL jobs."""
+    tests = [
+        Job("test", cell, None if dataset == cell.dataset else dataset)
+        for cell, dataset in plan.test_jobs
+        if (run.selection(cell) or {}).get("trial")
+    ]
     return tests + [Job("icl", job) for job in plan.icl_jobs]

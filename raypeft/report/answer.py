@@ -27,7 +27,7 @@ def _nothing_yet(numbers: Numbers) -> tuple[str, str]:
     ended = sum(trial.state != "running" for trial in numbers.trials)
     runs = sum(row.done for row in numbers.icl)
     return (
-        f"None of the {len(numbers.cells)} cells has a test result, so there is no answer yet.",
+        f"None of the {len(numbers.states)} cells has a test result, so there is no answer yet.",
         f"{ended} of {numbers.run.plan.trials} trials have ended and {runs} of {len(numbers.run.plan.icl_jobs)} "
         "in-context learning runs are done.",
     )
@@ -45,9 +45,8 @@ def _best(numbers: Numbers, pairs: list[Pair]) -> str:
             f"of {len(pairs)} pairs of model and data set, the highest EM@{numbers.k} on the test items was "
             f"that of {places}{ties}."
         )
-    tested = sum(row.state == "tested" for row in numbers.cells)
-    if tested < len(numbers.cells):
-        return f"With {tested} of {len(numbers.cells)} cells tested: {text}"
+    if numbers.tested < len(numbers.states):
+        return f"With {numbers.tested} of {len(numbers.states)} cells tested: {text}"
     return text[0].upper() + text[1:]
 
 
@@ -57,7 +56,7 @@ def _result(numbers: Numbers, pair: Pair) -> str:
     if (second := pair.runner_up) is not None:
         gap = points(value - (second.metrics[numbers.metric] or 0.0)).removeprefix("+")
         size += f", {gap} points above {numbers.technique(second)}"
-    return f"{_technique_names(numbers, pair)} for {numbers.title(pair.model, pair.dataset)} ({size})"
+    return f"{_technique_names(numbers, pair)} for {numbers.title(pair.model, pair.dataset, pair.test_set)} ({size})"
 
 
 def _against_icl(numbers: Numbers, pairs: list[Pair]) -> str:
@@ -71,7 +70,7 @@ def _against_icl(numbers: Numbers, pairs: list[Pair]) -> str:
     other = "that of in-context learning at its best number of examples"
     if len(compared) <= _ENUMERATED:
         found = [
-            f"{points(gap)} points for {numbers.title(pair.model, pair.dataset)}{_examples(pair)}"
+            f"{points(gap)} points for {numbers.title(pair.model, pair.dataset, pair.test_set)}{_examples(pair)}"
             for pair, gap in compared
         ]
         return f"{head} differs from {other} by {joined(found)}; {caution}"

@@ -15,9 +15,10 @@ from raypeft.spec.plan import Cell
 
 @dataclass(frozen=True)
 class CellRow:
-    """One cell's result.
+    """One cell's result on one test set.
 
     Attributes:
+        test_set: the data set it is tested on: the cell's own, or one of those that a joint one joins.
         state: `tested`, `test failed`, `no usable trial`, `selected`, `searching` or `not begun`.
         note: why numbers are missing; none for a tested cell.
         error: traceback of a failed test.
@@ -26,10 +27,11 @@ class CellRow:
         items: test items.
         trials: number of trials by state.
         against_icl: points of EM@k above the best number of examples in the prompt.
-        best: whether no technique of the same model and data set has a higher EM@k.
+        best: whether no technique of the same model, data set and test set has a higher EM@k.
     """
 
     cell: Cell
+    test_set: str
     state: str
     note: str | None
     error: str | None
@@ -41,9 +43,14 @@ class CellRow:
     against_icl: float | None = None
     best: bool = False
 
+    @property
+    def name(self) -> str:
+        """The cell's id, with the test set where a cell has several."""
+        return self.cell.id + ("" if self.test_set == self.cell.dataset else f" on {self.test_set}")
+
 
 def read_cells(run: Run, trials: Sequence[Trial], metric: str, icl: Mapping[tuple[str, str], float]) -> list[CellRow]:
-    """A row for every cell of the plan, with or without a result.
+    """A row for every cell of the plan and each of its test sets, with or without a result.
 
     Args:
         run: the run folder.
@@ -55,16 +62,16 @@ def read_cells(run: Run, trials: Sequence[Trial], metric: str, icl: Mapping[tupl
     for trial in trials:
         states[trial.cell][trial.state] += 1
     rows = []
-    for cell in run.plan.cells:
-        row = _cell_row(run, cell, states[cell])
-        own, other = row.metrics.get(metric), icl.get((cell.model, cell.dataset))
+    for cell, dataset in run.plan.test_jobs:
+        row = _cell_row(run, cell, dataset, states[cell])
+        own, other = row.metrics.get(metric), icl.get((cell.model, dataset))
         rows.append(replace(row, against_icl=own - other if own is not None and other is not None else None))
     return _mark_best(rows, metric)
 
 
-def _cell_row(run: Run, cell: Cell, trials: Counter[str]) -> CellRow:
-    selection, test = run.selection(cell), run.test(cell)
-    failure = read_json(run.cell_folder(cell) / "test.error.json")
+def _cell_row(run: Run, cell: Cell, dataset: str, trials: Counter[str]) -> CellRow:
+    selection, test = run.selection(cell), run.test(cell, dataset)
+    failure = read_json(run.test_file(cell, dataset).with_suffix(".error.json"))
     planned, ended = run.plan.resolved.study.trials, trials.total() - trials[RUNNING]
     note: str | None = None
     if test:
@@ -81,6 +88,7 @@ def _cell_row(run: Run, cell: Cell, trials: Counter[str]) -> CellRow:
         state, note = "not begun", "no trial has reported yet"
     return CellRow(
         cell=cell,
+        test_set=dataset,
         state=state,
         note=note,
         error=failure["error"] if failure and not test else None,
@@ -93,12 +101,12 @@ def _cell_row(run: Run, cell: Cell, trials: Counter[str]) -> CellRow:
 
 
 def _mark_best(rows: list[CellRow], metric: str) -> list[CellRow]:
-    top: dict[tuple[str, str], float] = {}
+    top: dict[tuple[str, str, str], float] = {}
     for row in rows:
         if (value := row.metrics.get(metric)) is not None:
-            key = (row.cell.model, row.cell.dataset)
-            top[key] = max(value, top.get(key, value))
-    return [
-        replace(row, best=row.metrics.get(metric) == top.get((row.cell.model, row.cell.dataset), float("nan")))
-        for row in rows
-    ]
+            top[_group(row)] = max(value, top.get(_group(row), value))
+    return [replace(row, best=row.metrics.get(metric) == top.get(_group(row), float("nan"))) for row in rows]
+
+
+def _group(row: CellRow) -> tuple[str, str, str]:
+    return row.cell.model, row.cell.dataset, row.test_set

@@ -17,7 +17,7 @@ CODEBLEU = (("codebleu", "CodeBLEU"), ("codebleu_flat", "flat"))
 
 
 def cell_table(numbers: Numbers) -> Table:
-    """One row a cell: what was selected, and its test."""
+    """One row a cell and test set: what was selected, and its test."""
 
     def selected(key: str) -> Callable[[CellRow], Any]:
         return lambda row: row.selection.get(key)
@@ -31,6 +31,7 @@ def cell_table(numbers: Numbers) -> Table:
 
     columns = [
         *_names(numbers.run.plan, lambda row: row.cell),
+        _test_set(numbers),
         metric(numbers.metric, _em(numbers.k)),
         Column("above_icl", "Above ICL", lambda row: row.against_icl, show.points, numeric=True),
         *(metric(f"em@{k}", _em(k) if k == 1 else "") for k in _ks(numbers) if k != numbers.k),
@@ -59,13 +60,13 @@ def cell_table(numbers: Numbers) -> Table:
         f"{_em(numbers.k)}, {_em(1)} and CodeBLEU in percent, on the test items; flat: on code put on one line, as in "
         f"the paper. Above ICL: points of {_em(numbers.k)} above the best number of examples in the prompt. "
         "Validation loss in nats a token. Trainable: parameters. Training time and memory (its peak) are of the "
-        "selected trial. Bold: highest of its model and data set."
+        "selected trial. Bold: highest of its model, data set and test set."
     )
     return Table("cells", "Cells", columns, numbers.cells, lambda row: row.best, caption)
 
 
 def comparison_table(numbers: Numbers) -> Table:
-    """One row a model and data set: the best technique beside the best number of examples."""
+    """One row a model, data set and test set: the best technique beside the best number of examples."""
     resolved, em = numbers.run.plan.resolved, _em(numbers.k)
 
     def titles(pair: Pair) -> str:
@@ -80,6 +81,7 @@ def comparison_table(numbers: Numbers) -> Table:
     columns = [
         Column("model", "Model", lambda row: row.model, lambda name: resolved.models[name].title),
         Column("dataset", "Data set", lambda row: row.dataset, lambda name: resolved.datasets[name].title),
+        _test_set(numbers),
         Column("technique", "", lambda row: "; ".join(best.cell.technique for best in row.best) or None),
         Column("", "Best technique", lambda row: titles(row) or None, emphasised=True),
         Column(numbers.metric, em, best, show.percent, numeric=True, emphasised=True),
@@ -167,6 +169,13 @@ def trial_table(numbers: Numbers) -> Table:
         "Best loss and EM@10 are of the validation items, loss in nats a token. Bold: the selected trial of its cell."
     )
     return Table("trials", "Trials", columns, numbers.trials, lambda row: row.selected is not None, caption)
+
+
+def _test_set(numbers: Numbers) -> Column:
+    """The test set, which readers see where cells are tested on other data sets than their own."""
+    datasets = numbers.run.plan.resolved.datasets
+    title = "Tested on" if any(row.test_set != row.cell.dataset for row in numbers.cells) else ""
+    return Column("test_set", title, lambda row: row.test_set, lambda name: datasets[name].title)
 
 
 def _names(plan: Plan, cell: Callable[[Any], Any]) -> list[Column]:

@@ -27,9 +27,9 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of a run: one a model and data set, and one a cell that has reported."""
+    """Figures of a run: one a model, data set and test set, and one a cell that has reported."""
 
-    comparisons: dict[tuple[str, str], Drawing]
+    comparisons: dict[tuple[str, str, str], Drawing]
     curves: dict[Cell, Drawing]
 
 
@@ -43,11 +43,12 @@ def write_figures(numbers: Numbers, folder: Path) -> Figures:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(palette.STYLE)
         for pair in numbers.pairs:
-            label = f"EM@{numbers.k} of {pair.model} on {pair.dataset}, tuned and with examples in the prompt"
+            other = "" if pair.test_set == pair.dataset else f", tested on {pair.test_set}"
+            label = f"EM@{numbers.k} of {pair.model} on {pair.dataset}{other}, tuned and with examples in the prompt"
             figure = draw_comparison(pair, techniques, numbers.k)
-            name = f"comparison--{pair.model}--{pair.dataset}"
-            figures.comparisons[pair.model, pair.dataset] = _save(figure, folder / name, label)
-        for row in numbers.cells:
+            name = f"comparison--{pair.model}--{pair.dataset}" + (f"--{pair.test_set}" if other else "")
+            figures.comparisons[pair.model, pair.dataset, pair.test_set] = _save(figure, folder / name, label)
+        for row in numbers.searched:
             trials = numbers.trials_of(row.cell)
             if not any(trial.curve for trial in trials):
                 continue

@@ -14,10 +14,11 @@ from raypeft.spec.plan import Cell
 
 @dataclass(frozen=True)
 class Pair:
-    """One model on one data set: its techniques beside its in-context learning."""
+    """One model on one data set, tested on one: its techniques beside its in-context learning on that test set."""
 
     model: str
     dataset: str
+    test_set: str
     cells: Sequence[CellRow]
     icl: Sequence[IclRow]
     metric: str
@@ -86,24 +87,44 @@ class Numbers:
         return f"em@{self.k}"
 
     @cached_property
+    def searched(self) -> list[CellRow]:
+        """One row a cell, for what does not depend on the test set."""
+        return list({row.cell: row for row in reversed(self.cells)}.values())[::-1]
+
+    @cached_property
+    def states(self) -> dict[Cell, str]:
+        """State of each cell: tested once it is on all its test sets."""
+        states = {row.cell: row.state for row in self.searched}
+        return states | {row.cell: row.state for row in self.cells if row.state != "tested"}
+
+    @property
+    def tested(self) -> int:
+        """Cells that are tested on all their test sets."""
+        return list(self.states.values()).count("tested")
+
+    @cached_property
     def pairs(self) -> list[Pair]:
-        """Models x data sets in the order of the plan."""
-        keys = dict.fromkeys((row.cell.model, row.cell.dataset) for row in self.cells)
+        """Models x data sets x test sets in the order of the plan."""
+        groups: dict[tuple[str, str, str], list[CellRow]] = {}
+        for row in self.cells:
+            groups.setdefault((row.cell.model, row.cell.dataset, row.test_set), []).append(row)
         return [
             Pair(
                 model,
                 dataset,
-                [row for row in self.cells if (row.cell.model, row.cell.dataset) == (model, dataset)],
-                [row for row in self.icl if (row.model, row.dataset) == (model, dataset)],
+                test_set,
+                rows,
+                [row for row in self.icl if (row.model, row.dataset) == (model, test_set)],
                 self.metric,
             )
-            for model, dataset in keys
+            for (model, dataset, test_set), rows in groups.items()
         ]
 
-    def title(self, model: str, dataset: str) -> str:
-        """A model on a data set, by their titles."""
+    def title(self, model: str, dataset: str, test_set: str | None = None) -> str:
+        """A model on a data set, by their titles, with the test set where that is another one."""
         resolved = self.run.plan.resolved
-        return f"{resolved.models[model].title} on {resolved.datasets[dataset].title}"
+        title = f"{resolved.models[model].title} on {resolved.datasets[dataset].title}"
+        return title if test_set in (None, dataset) else f"{title}, tested on {resolved.datasets[test_set].title}"
 
     def technique(self, row: CellRow) -> str:
         """Title of a cell's technique."""

@@ -38,7 +38,7 @@ def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> s
             numbers=numbers,
             tables=tables,
             figures=figures,
-            samples={row.cell: read_samples(run, row.cell) for row in numbers.cells},
+            samples={row.name: read_samples(run, row.cell, row.test_set) for row in numbers.cells},
             sample_size=SAMPLE,
             failures=list(_failures(numbers)),
             manifest=list(_entries(run.manifest())),
@@ -63,11 +63,10 @@ def _environment() -> Environment:
 def _facts(numbers: Numbers) -> list[tuple[str, str]]:
     """Name and value of what a reader wants to know first."""
     states = Counter(trial.state for trial in numbers.trials)
-    tested = sum(row.state == "tested" for row in numbers.cells)
     runs = sum(row.done for row in numbers.icl)
-    sizes = {pair.dataset: pair.items for pair in numbers.pairs if pair.items}
+    sizes = {pair.test_set: pair.items for pair in numbers.pairs if pair.items}
     facts = [
-        ("Cells", f"{tested} of {len(numbers.cells)} tested"),
+        ("Cells", f"{numbers.tested} of {len(numbers.states)} tested"),
         ("Trials", f"{len(numbers.trials)} of {numbers.run.plan.trials} begun: {counts(states) or 'none'}"),
         ("In-context learning", f"{runs} of {len(numbers.run.plan.icl_jobs)} runs done"),
         ("Test items", joined([f"{size:,} ({name})" for name, size in sizes.items()]) or "not known yet"),
@@ -85,7 +84,7 @@ def _failures(numbers: Numbers) -> Iterator[tuple[str, str]]:
             yield f"Trial {trial.name} ({trial.state})", trial.error
     for row in numbers.cells:
         if row.error:
-            yield f"Test of {row.cell.id}", row.error
+            yield f"Test of {row.name}", row.error
     for icl in numbers.icl:
         for seed, error in icl.errors.items():
             yield f"In-context learning of {icl.model} on {icl.dataset}, {icl.examples} examples, seed {seed}", error

@@ -27,9 +27,9 @@ class Sample:
     rank: int | None
 
 
-def read_samples(run: Run, cell: Cell) -> list[Sample]:
-    """The first test items of a cell; empty before it is tested."""
-    rows = islice(read_lines(run.cell_folder(cell) / "predictions.jsonl"), SAMPLE)
+def read_samples(run: Run, cell: Cell, dataset: str) -> list[Sample]:
+    """The first items of a cell's test on a data set; empty before it is tested."""
+    rows = islice(read_lines(run.predictions_file(cell, dataset)), SAMPLE)
     return [
         Sample(
             id=row["id"],

@@ -42,7 +42,7 @@ def standing(numbers: Numbers) -> Standing:
     """Count what is done and estimate the rest of the sweep."""
     seconds_left, estimate = _estimate(numbers)
     return Standing(
-        cells=Counter(row.state for row in numbers.cells),
+        cells=Counter(numbers.states.values()),
         trials=Counter(trial.state for trial in numbers.trials),
         icl_done=sum(row.done for row in numbers.icl),
         icl_failed=sum(len(row.errors) for row in numbers.icl),
@@ -57,7 +57,7 @@ def _estimate(numbers: Numbers) -> tuple[float | None, str]:
     if len(ended) == numbers.run.plan.trials:
         return None, "the sweep is done"
     work = 0.0
-    for row in numbers.cells:
+    for row in numbers.searched:
         trials = numbers.trials_of(row.cell)
         like = [trial for trial in trials if trial.state != RUNNING]
         like = like or [trial for trial in ended if trial.cell.model == row.cell.model]

@@ -93,9 +93,11 @@ class ModelEntry(Location):
 
 
 class DatasetEntry(Location):
-    """A data set: JSON-lines files of intents and code.
+    """A data set: JSON-lines files of intents and code, or several data sets trained on together.
 
     Attributes:
+        join: names of the data sets whose training and validation items it joins; it is tested on each of them by
+            itself, within that one's own token limits and stop strings.
         files: file of each split, relative to the folder or repository.
         columns: names of the intent and code columns, and of the item's identifier where there is one.
         max_prompt_tokens: longest prompt of a tuned model, in tokens of its tokenizer, template included.
@@ -104,6 +106,7 @@ class DatasetEntry(Location):
     """
 
     title: str
+    join: Annotated[list[Name], Field(min_length=2)] | None = None
     files: dict[Literal["train", "validation", "test"], str] = {
         "train": "train.jsonl",
         "validation": "validation.jsonl",
@@ -115,11 +118,25 @@ class DatasetEntry(Location):
     stop_strings: list[str] = []
 
     @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if [self.hub, self.folder, self.join].count(None) != 2:
+            raise ValueError("needs exactly one of hub, folder and join")
+        return self
+
+    @model_validator(mode="after")
     def _complete(self) -> Self:
         wrong = [
             (f"files.{split}", "is missing") for split in ("train", "validation", "test") if split not in self.files
         ]
         wrong += [(f"columns.{column}", "is missing") for column in ("intent", "code") if column not in self.columns]
+        if self.join is not None:
+            wrong += [
+                (key, "belongs to the data sets that are joined")
+                for key in ("files", "columns")
+                if getattr(self, key) != type(self).model_fields[key].default
+            ]
+            twice = [name for name in dict.fromkeys(self.join) if self.join.count(name) > 1]
+            wrong += [("join", f"'{name}' stands twice") for name in twice]
         if wrong:
             raise Inconsistent(wrong)
         return self

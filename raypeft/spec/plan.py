@@ -64,6 +64,15 @@ class Plan:
             if model == wanted
         ]
 
+    def tests(self, cell: Cell) -> list[str]:
+        """Data sets a cell is tested on, each by itself: its own, or those that its own one joins."""
+        return self.resolved.datasets[cell.dataset].join or [cell.dataset]
+
+    @cached_property
+    def test_jobs(self) -> list[tuple[Cell, str]]:
+        """Every cell with each data set it is tested on."""
+        return [(cell, dataset) for cell in self.cells for dataset in self.tests(cell)]
+
     @property
     def trials(self) -> int:
         """Trials of the run."""
@@ -90,7 +99,8 @@ class Plan:
     def icl_jobs(self) -> list[IclJob]:
         """ICL jobs; without examples nothing is drawn, so zero examples run once, with the first seed.
 
-        The pairs that `icl.skip` names are left out.
+        The pairs that `icl.skip` names are left out. There are none on joint data sets, whose test sets belong to the
+        data sets that they join.
         """
         icl = self.resolved.study.icl
         if icl is None:
@@ -98,7 +108,8 @@ class Plan:
         return [
             IclJob(model, dataset, examples, seed)
             for model in self.resolved.models
-            for dataset in self.resolved.datasets
+            for dataset in self.resolved.study.datasets
+            if self.resolved.datasets[dataset].join is None
             if icl.skipped(model, dataset) is None
             for examples in icl.examples
             for seed in (icl.seeds if examples else icl.seeds[:1])

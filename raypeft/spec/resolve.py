@@ -17,7 +17,10 @@ from raypeft.spec.technique import Technique, load_technique
 
 
 class ResolvedStudy(Strict):
-    """A study with every model, data set and technique it names; frozen in the run folder as `study.yaml`."""
+    """A study with every model, data set and technique it names; frozen in the run folder as `study.yaml`.
+
+    Among its data sets are also those that a joint one joins.
+    """
 
     name: str
     study: Study
@@ -101,11 +104,12 @@ def resolve(
             hint="Search with --set mode=search",
         )
     catalogue = shipped_catalogue().extended(study.catalogue)
+    members = [member for name in study.datasets for member in catalogue.datasets[name].join or ()]
     return ResolvedStudy(
         name=f"{path.stem}-{scale}" if scale else path.stem,
         study=study,
         models={model: catalogue.models[model] for model, _ in study.pairs()},
-        datasets={dataset: catalogue.datasets[dataset] for dataset in study.datasets},
+        datasets={dataset: catalogue.datasets[dataset] for dataset in [*study.datasets, *members]},
         techniques={Path(technique).stem: load_technique(technique) for _, technique in study.pairs()},
     )
 
@@ -145,7 +149,8 @@ def _check(content: Mapping[str, Any], where: str) -> None:
     """Raise whatever is wrong with a study and the names in it, also where other parts of it are invalid."""
     wrong: list[str] = []
     try:
-        wrong += _unknown_skips(Study.model_validate(content))
+        valid = Study.model_validate(content)
+        wrong += _unknown_skips(valid) + _wrong_joins(valid)
     except ValidationError as error:
         wrong += problems(error, content)
     shipped = shipped_catalogue()
@@ -180,6 +185,17 @@ def _unknown_skips(study: Study) -> list[str]:
         for kind, names in known.items()
         for name in getattr(skip, kind) or ()
         if name not in names
+    ]
+
+
+def _wrong_joins(study: Study) -> list[str]:
+    """Joint data sets whose parts are unknown, or joint themselves."""
+    known = shipped_catalogue().extended(study.catalogue).datasets
+    return [
+        f"datasets: '{name}' joins '{member}', which is {'joint itself' if member in known else 'unknown'}"
+        for name in study.datasets
+        for member in (known[name].join if name in known else None) or ()
+        if member not in known or known[member].join
     ]
 
 

@@ -50,10 +50,11 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
     Raises:
         UserError: the data cannot be read.
     """
-    study, entry = plan.resolved.study, plan.resolved.datasets[dataset]
+    study, datasets = plan.resolved.study, plan.resolved.datasets
+    entry = datasets[dataset]
     limits = Limits(entry.max_prompt_tokens, entry.max_code_tokens)
     architecture = base.architecture
-    splits = {split: load_split(dataset, entry, split, study.data) for split in ("train", "validation")}
+    splits = {split: load_split(datasets, dataset, split, study.data) for split in ("train", "validation")}
     encoded = {
         split: [encode(base.tokenizer, item, architecture, limits) for item in items] for split, items in splits.items()
     }

@@ -34,6 +34,9 @@ def test_files_of_a_job(run: Run) -> None:
     test = Job("test", Cell("m", "d", "t"))
     assert test.result_file(run) == run.folder / "cells/m/d/t/test.json"
     assert test.predictions_file(run) == run.folder / "cells/m/d/t/predictions.jsonl"
+    part = Job("test", Cell("m", "d", "t"), "e")
+    assert part.result_file(run) == run.folder / "cells/m/d/t/test-e.json"
+    assert part.error_file(run) == run.folder / "cells/m/d/t/test-e.error.json"
     icl = Job("icl", IclJob("m", "d", 3, 42))
     assert icl.result_file(run) == run.folder / "icl/m/d/3-shot-seed-42.json"
     assert icl.error_file(run) == run.folder / "icl/m/d/3-shot-seed-42.error.json"
@@ -49,9 +52,9 @@ def test_an_actor_stays_with_its_model() -> None:
 def test_an_icl_job_prompts_with_drawn_examples(run: Run, small_plan: Plan) -> None:
     job = IclJob("tiny-decoder", "snippets", 2, 42)
     result = run_job(run, Job("icl", job))
-    entry = small_plan.resolved.datasets["snippets"]
-    train = {item.id: item for item in load_split("snippets", entry, "train", small_plan.resolved.study.data)}
-    test = load_split("snippets", entry, "test", small_plan.resolved.study.data)
+    datasets, subsets = small_plan.resolved.datasets, small_plan.resolved.study.data
+    train = {item.id: item for item in load_split(datasets, "snippets", "train", subsets)}
+    test = load_split(datasets, "snippets", "test", subsets)
     assert len(set(result["example_ids"])) == 2
     examples = [train[identifier] for identifier in result["example_ids"]]
     rows = list(read_lines(run.icl_file(job).with_suffix(".jsonl")))

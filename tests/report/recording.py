@@ -129,10 +129,12 @@ class Recorder:
             },
         )
 
-    def test(self, cell: Cell, metrics: dict[str, Any], predictions: list[dict[str, Any]]) -> None:
-        write_lines(self.run.cell_folder(cell) / "predictions.jsonl", predictions)
+    def test(
+        self, cell: Cell, metrics: dict[str, Any], predictions: list[dict[str, Any]], dataset: str | None = None
+    ) -> None:
+        write_lines(self.run.predictions_file(cell, dataset), predictions)
         write_json(
-            self.run.cell_folder(cell) / "test.json",
+            self.run.test_file(cell, dataset),
             {"cell": cell.id, "trial": "", "metrics": metrics, "seconds": 12.0, "peak_memory_mib": 600.0},
         )
 

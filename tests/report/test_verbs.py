@@ -48,6 +48,7 @@ def test_status_as_json(partial: Run) -> None:
     assert content["icl"] == {"planned": 8, "done": 6, "failed": 1}
     assert content["by_cell"][0] == {
         "cell": "tiny-decoder/snippets/lora",
+        "test_set": "snippets",
         "state": "tested",
         "note": None,
         "trials": {"finished": 2, "stopped": 1},

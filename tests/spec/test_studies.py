@@ -195,8 +195,8 @@ def test_a_place_is_a_hub_name_or_a_folder(write_study: WriteStudy) -> None:
     datasets = "{both: {title: B, hub: a/b, folder: d}, neither: {title: N}, files: {title: F, folder: d, files: {}}}"
     lines = refused(write_study(SMALL + f"catalogue: {{datasets: {datasets}}}\n"))
     assert lines[1:] == [
-        "  catalogue.datasets.both: needs exactly one of hub and folder",
-        "  catalogue.datasets.neither: needs exactly one of hub and folder",
+        "  catalogue.datasets.both: needs exactly one of hub, folder and join",
+        "  catalogue.datasets.neither: needs exactly one of hub, folder and join",
         "  catalogue.datasets.files.files.train: is missing",
         "  catalogue.datasets.files.files.validation: is missing",
         "  catalogue.datasets.files.files.test: is missing",
