@@ -45,7 +45,8 @@ def trial(
     if shown is None:
         raise UserError(f"{name} has not begun", hint=f"raypeft status {run} tells how far the run has come.")
     reports = list({row["report"]: row for row in found.reports() if row["trial"] == name}.values())
-    samples = read_samples(found, cell)[:_SAMPLES] if shown.selected is not None else []
+    tests = found.plan.tests(cell) if shown.selected is not None else []
+    samples = [sample for dataset in tests for sample in read_samples(found, cell, dataset)[:_SAMPLES]]
     if as_json:
         typer.echo(json.dumps(_content(found, shown, reports, samples), indent=2, ensure_ascii=False))
         return
