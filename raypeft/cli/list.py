@@ -1,5 +1,6 @@
 """raypeft list: what a study can name."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -28,7 +29,9 @@ def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques
         table = lines_table("technique", "peft class", "paper's point", "search")
         for name in names("search_spaces"):
             technique = load_technique(name)
-            point = ", ".join(f"{key} {value}" for key, value in technique.paper.items())
+            point = _listed(technique.paper) + (
+                f" (package: {_listed(technique.package)})" if technique.package else ""
+            )
             space = ", ".join(f"{key} {dimension}" for key, dimension in technique.search.items())
             table.add_row(name, technique.peft or "none", Text(point), Text(space))
     elif kind == "studies":
@@ -38,3 +41,7 @@ def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques
     else:
         raise UserError(f"cannot list '{kind}'", hint="It lists models, datasets, techniques or studies.")
     print_lines(table)
+
+
+def _listed(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())

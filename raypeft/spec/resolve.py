@@ -13,13 +13,16 @@ from raypeft.spec.documents import dump_yaml, parse_yaml, read_yaml
 from raypeft.spec.loading import Strict, find, listed, problems, validate
 from raypeft.spec.scale import load_scale, shrink, stand_in
 from raypeft.spec.study import Study
-from raypeft.spec.technique import Technique, load_technique
+from raypeft.spec.technique import Technique, Value, load_technique
 
 
 class ResolvedStudy(Strict):
     """A study with every model, data set and technique it names; frozen in the run folder as `study.yaml`.
 
     Among its data sets are also those that a joint one joins.
+
+    Attributes:
+        points: hyperparameters of the first trial of each technique's cells.
     """
 
     name: str
@@ -27,6 +30,7 @@ class ResolvedStudy(Strict):
     models: dict[str, ModelEntry]
     datasets: dict[str, DatasetEntry]
     techniques: dict[str, Technique]
+    points: dict[str, dict[str, Value]]
 
     def dump(self) -> str:
         """As YAML, readable by `load`."""
@@ -105,12 +109,14 @@ def resolve(
         )
     catalogue = shipped_catalogue().extended(study.catalogue)
     members = [member for name in study.datasets for member in catalogue.datasets[name].join or ()]
+    found = {Path(technique).stem: load_technique(technique) for _, technique in study.pairs()}
     return ResolvedStudy(
         name=f"{path.stem}-{scale}" if scale else path.stem,
         study=study,
         models={model: catalogue.models[model] for model, _ in study.pairs()},
         datasets={dataset: catalogue.datasets[dataset] for dataset in [*study.datasets, *members]},
-        techniques={Path(technique).stem: load_technique(technique) for _, technique in study.pairs()},
+        techniques=found,
+        points={stem: technique.point(study.protocol.point_of(stem)) for stem, technique in found.items()},
     )
 
 
@@ -172,6 +178,13 @@ def _check(content: Mapping[str, Any], where: str) -> None:
             load_technique(name)
         except UserError as error:
             wrong.append(f"{key}: " + str(error).replace("\n", "\n    "))
+    protocol = content.get("protocol")
+    point = protocol.get("point") if isinstance(protocol, dict) else None
+    wrong += [
+        f"protocol.point.{name}: is none of the study's techniques: {', '.join(stems)}"
+        for name in (point if isinstance(point, dict) else ())
+        if name not in stems
+    ]
     if wrong:
         raise listed(list(dict.fromkeys(wrong)), where)
 

@@ -1,12 +1,14 @@
 """Techniques: how a model is adapted, what is searched, and the paper's point."""
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import Inconsistent, Strict, find, validate
+from raypeft.spec.protocol import Source
 
 Value = bool | int | float | str
 Number = int | float
@@ -14,19 +16,26 @@ Quantization = Literal["8bit", "4bit"]
 
 
 class Dimension(Strict):
-    """One searched hyperparameter: exactly one of a choice, a range, or a logarithmic range (bounds included)."""
+    """One searched hyperparameter: exactly one of a choice, a range, or a logarithmic range (bounds included).
+
+    Attributes:
+        choice, uniform, log_uniform, integer, log_integer: what is drawn.
+        times: another searched hyperparameter, of which what is drawn is a multiple.
+    """
 
     choice: list[Value] | None = Field(default=None, min_length=1)
     uniform: tuple[float, float] | None = None
     log_uniform: tuple[float, float] | None = None
     integer: tuple[int, int] | None = None
     log_integer: tuple[int, int] | None = None
+    times: str | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        given = self.model_dump(exclude_none=True)
+        given = self.model_dump(exclude_none=True, exclude={"times"})
         if len(given) != 1:
-            raise ValueError(f"must be exactly one of {', '.join(type(self).model_fields)}, but is {sorted(given)}")
+            kinds = [name for name in type(self).model_fields if name != "times"]
+            raise ValueError(f"must be exactly one of {', '.join(kinds)}, but is {sorted(given)}")
         ((kind, bounds),) = given.items()
         if kind != "choice" and not bounds[0] < bounds[1]:
             raise ValueError(f"{kind} must go from a smaller to a larger number, but is {list(bounds)}")
@@ -37,7 +46,12 @@ class Dimension(Strict):
     @property
     def kind(self) -> str:
         """Which of the kinds is given."""
-        return next(iter(self.model_dump(exclude_none=True)))
+        return next(iter(self.model_dump(exclude_none=True, exclude={"times"})))
+
+    @property
+    def numeric(self) -> bool:
+        """Whether all that can be drawn are numbers."""
+        return all(_is_number(option) for option in self.choice or ())
 
     @property
     def bounds(self) -> tuple[Number, Number]:
@@ -52,11 +66,11 @@ class Dimension(Strict):
         return bounds
 
     def contains(self, value: object) -> bool:
-        """Whether `value` can be drawn from this dimension."""
+        """Whether `value` can be drawn from this dimension; of a multiple, it is the factor."""
         if self.choice is not None:
             return any(value == option and type(value) is type(option) for option in self.choice)
         low, high = self.bounds
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not _is_number(value):
             return False
         if "integer" in self.kind and not isinstance(value, int):
             return False
@@ -64,9 +78,11 @@ class Dimension(Strict):
 
     def __str__(self) -> str:
         if self.choice is not None:
-            return " | ".join(str(option) for option in self.choice)
-        low, high = self.bounds
-        return f"{low:g} … {high:g}{' (log)' if self.kind.startswith('log') else ''}"
+            drawn = " | ".join(str(option) for option in self.choice)
+        else:
+            low, high = self.bounds
+            drawn = f"{low:g} … {high:g}{' (log)' if self.kind.startswith('log') else ''}"
+        return f"({drawn}) × {self.times}" if self.times else drawn
 
 
 class Technique(Strict):
@@ -78,7 +94,8 @@ class Technique(Strict):
         quantization: of the base model's weights, by bitsandbytes (Dettmers et al., 2022 and 2023).
         arguments: fixed arguments of that class. `target_modules` and `feedforward_modules` may name the lists of
             the model's `targets` in the catalogue; `{steps: 0.1}` is a tenth of a trial's optimiser steps.
-        paper: the paper's point, one value for each searched hyperparameter, the first trial of every cell.
+        paper: the paper's point, one value for each searched hyperparameter.
+        package: the values in which the paper's replication package differs from it.
         search: the searched hyperparameters: `learning_rate`, which is the optimiser's, and arguments of `peft`.
     """
 
@@ -87,6 +104,7 @@ class Technique(Strict):
     quantization: Quantization | None = None
     arguments: dict[str, Any] = {}
     paper: dict[str, Value]
+    package: dict[str, Value] = {}
     search: dict[str, Dimension]
 
     @model_validator(mode="after")
@@ -94,15 +112,9 @@ class Technique(Strict):
         wrong = []
         if "learning_rate" not in self.search:
             wrong.append(("search.learning_rate", "is missing: every technique has a learning rate"))
-        for name in dict.fromkeys([*self.search, *self.paper]):
-            if name not in self.paper:
-                wrong.append((f"paper.{name}", "is missing: the paper's point has a value for all that is searched"))
-            elif name not in self.search:
-                wrong.append((f"paper.{name}", "is not searched: a fixed value belongs under arguments"))
-            elif not self.search[name].contains(self.paper[name]):
-                wrong.append(
-                    (f"paper.{name}", f"is {self.paper[name]!r}, outside its search space {self.search[name]}")
-                )
+        wrong += self._wrong_multiples()
+        wrong += self._wrong_values("paper", [*self.search, *self.paper])
+        wrong += self._wrong_values("package", self.package)
         wrong += [(f"arguments.{name}", "is searched as well") for name in self.arguments if name in self.search]
         for name, value in self.arguments.items():
             if (share := share_of_steps(value)) is not None and not 0 < share <= 1:
@@ -115,10 +127,69 @@ class Technique(Strict):
             raise Inconsistent(wrong)
         return self
 
+    def _wrong_multiples(self) -> list[tuple[str, str]]:
+        wrong = []
+        for name, dimension in self.search.items():
+            if dimension.times is None:
+                continue
+            of = self.search.get(dimension.times)
+            if of is None or of.times is not None or not (of.numeric and dimension.numeric):
+                message = f"is {dimension.times}, but must be a searched number that is no multiple itself"
+                wrong.append((f"search.{name}.times", message))
+        return wrong
+
+    def _wrong_values(self, source: Source, names: Iterable[str]) -> list[tuple[str, str]]:
+        wrong = []
+        point = self.point(source)
+        drawn = self.to_drawn(point)
+        for name in dict.fromkeys(names):
+            key = f"{source}.{name}"
+            if name not in point:
+                wrong.append((key, "is missing: the paper's point has a value for all that is searched"))
+            elif name not in self.search:
+                wrong.append((key, "is not searched: a fixed value belongs under arguments"))
+            elif not self.search[name].contains(drawn[self._drawn_name(name)]):
+                wrong.append((key, f"is {point[name]!r}, outside its search space {self.search[name]}"))
+        return wrong
+
+    def point(self, source: Source) -> dict[str, Value]:
+        """The paper's point, or that of its replication package."""
+        return self.paper | self.package if source == "package" else dict(self.paper)
+
+    @property
+    def space(self) -> dict[str, Dimension]:
+        """What a sampler draws, by name; of `a: {…, times: b}` it draws the factor, `a/b`."""
+        return {self._drawn_name(name): dimension for name, dimension in self.search.items()}
+
+    def to_drawn(self, point: Mapping[str, Value]) -> dict[str, Value]:
+        """What a sampler draws to come to a point."""
+        return {self._drawn_name(name): self._scaled(name, value, point, -1) for name, value in point.items()}
+
+    def from_drawn(self, drawn: Mapping[str, Value]) -> dict[str, Value]:
+        """The point that a sampler has drawn."""
+        return {name: self._scaled(name, drawn[self._drawn_name(name)], drawn, 1) for name in self.search}
+
+    def _drawn_name(self, name: str) -> str:
+        dimension = self.search.get(name)
+        return f"{name}/{dimension.times}" if dimension and dimension.times else name
+
+    def _scaled(self, name: str, value: Value, point: Mapping[str, Value], power: int) -> Value:
+        """A value times the hyperparameter it is a multiple of, or divided by it at power -1."""
+        dimension = self.search.get(name)
+        of = point.get(dimension.times) if dimension and dimension.times else None
+        if not of or not _is_number(of) or not _is_number(value):
+            return value
+        scaled = float(value) * float(of) ** power
+        return int(scaled) if scaled.is_integer() else scaled
+
     @property
     def kind(self) -> Literal["full", "adapter"]:
         """Whether the whole model or an adapter is trained."""
         return "full" if self.peft is None else "adapter"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def share_of_steps(value: object) -> float | None:

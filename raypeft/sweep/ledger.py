@@ -59,7 +59,7 @@ class Ledger:
             return self.ended[trial]
         reports = [row for row in self.reports[trial] if row["validation_loss"] is not None]
         best = min(reports, key=lambda row: merit(row, self.select_by), default=None)
-        paper = self.run.plan.resolved.techniques[cell.technique].paper
+        first = self.run.plan.resolved.points[cell.technique]
         row = {
             "trial": trial,
             "cell": cell.id,
@@ -67,7 +67,7 @@ class Ledger:
             "state": state,
             "reason": reason,
             "hyperparameters": dict(hyperparameters),
-            "paper_point": dict(hyperparameters) == paper,
+            "paper_point": dict(hyperparameters) == first,
             "reports": len(reports),
             "best_report": best["report"] if best else None,
             "best_loss": best["validation_loss"] if best else None,

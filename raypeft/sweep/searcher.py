@@ -20,7 +20,8 @@ STATES = {"finished": TrialState.COMPLETE, "error": TrialState.FAIL}
 
 
 class CellSearcher(Searcher):
-    """Hands each suggestion to the Optuna study of a cell, whose first trial is the paper's point.
+    """Hands each suggestion to the Optuna study of a cell, whose first trial is the paper's point, or the
+    package's where the study says so.
 
     All studies lie in one journal (`optuna.storages.JournalStorage`). A suggestion depends only on the study's seed,
     the cell, the trial's number and the cell's history, so that an interrupted search goes on as it would have.
@@ -62,12 +63,13 @@ class CellSearcher(Searcher):
     def hyperparameters(self, cell: Cell, number: int) -> dict[str, Any]:
         """The point of a trial: the one already drawn, or the next one."""
         study = self._study(cell)
+        technique = self.plan.resolved.techniques[cell.technique]
         asked = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
         if number < len(asked):
-            return dict(asked[number].params)
+            return technique.from_drawn(asked[number].params)
         study.sampler = self._sampler(cell, number)
-        space = self.plan.resolved.techniques[cell.technique].search
-        return dict(study.ask({name: distribution(dimension) for name, dimension in space.items()}).params)
+        space = {name: distribution(dimension) for name, dimension in technique.space.items()}
+        return technique.from_drawn(study.ask(space).params)
 
     def observe(self, row: Mapping[str, Any]) -> None:
         """Record a report's validation loss with the trial it belongs to."""
@@ -95,7 +97,9 @@ class CellSearcher(Searcher):
                 study_name=cell.id, storage=self._storage, direction="minimize", load_if_exists=True
             )
             if not study.get_trials(deepcopy=False):
-                study.enqueue_trial(self.plan.resolved.techniques[cell.technique].paper)
+                resolved = self.plan.resolved
+                first = resolved.techniques[cell.technique].to_drawn(resolved.points[cell.technique])
+                study.enqueue_trial(first)
             self._studies[cell.id] = study
         return self._studies[cell.id]
 

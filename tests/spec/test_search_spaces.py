@@ -10,32 +10,31 @@ from raypeft.errors import UserError
 from raypeft.spec.loading import names
 from raypeft.spec.technique import Dimension, load_technique
 
-# The points of the paper's section 4.4, as the study protocol lists them.
+# The points of the paper's section 4.5, as the study protocol lists them.
+LORA = {"target_modules": "attention", "r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003}
 PAPER = {
     "full": {"learning_rate": 0.00005},
-    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003},
+    "lora": LORA,
     "ia3": {"learning_rate": 0.0003},
-    "prompt_tuning": {"num_virtual_tokens": 20, "learning_rate": 0.003},
+    "prompt_tuning": {"prompt_tuning_init": "TEXT", "num_virtual_tokens": 20, "learning_rate": 0.003},
     "prefix_tuning": {"num_virtual_tokens": 20, "learning_rate": 0.03},
-    "qlora_8bit": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003},
-    "qlora_4bit": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003},
+    "qlora_8bit": LORA,
+    "qlora_4bit": LORA,
 }
 FURTHER = {"adalora", "dora", "p_tuning", "rslora", "vera"}
 FIXED = {
     "full": (None, {}),
-    "lora": ("LoraConfig", {"bias": "none", "target_modules": ["attention"]}),
+    "lora": ("LoraConfig", {"bias": "none"}),
     "ia3": ("IA3Config", {"target_modules": ["attention", "feedforward"], "feedforward_modules": ["feedforward"]}),
     "prompt_tuning": (
         "PromptTuningConfig",
-        {
-            "prompt_tuning_init": "TEXT",
-            "prompt_tuning_init_text": "Generate Python code given a natural language instruction.",
-        },
+        {"prompt_tuning_init_text": "Generate Python code given a natural language instruction."},
     ),
     "prefix_tuning": ("PrefixTuningConfig", {"prefix_projection": False}),
-    "qlora_8bit": ("LoraConfig", {"bias": "none", "target_modules": ["attention"]}),
-    "qlora_4bit": ("LoraConfig", {"bias": "none", "target_modules": ["attention"]}),
+    "qlora_8bit": ("LoraConfig", {"bias": "none"}),
+    "qlora_4bit": ("LoraConfig", {"bias": "none"}),
 }
+PACKAGE = {"ia3": {"learning_rate": 0.003}, "prefix_tuning": {"num_virtual_tokens": 10, "learning_rate": 0.03}}
 QUANTIZATION = {"qlora_8bit": "8bit", "qlora_4bit": "4bit"}
 
 
@@ -52,6 +51,8 @@ def test_a_shipped_technique_is_the_papers(name: str) -> None:
         key: type(value) for key, value in PAPER[name].items()
     }
     assert list(technique.search) == list(PAPER[name])
+    assert technique.point("paper") == PAPER[name]
+    assert technique.point("package") == PACKAGE.get(name, PAPER[name])
     assert (technique.peft, technique.arguments) == FIXED[name]
     assert technique.kind == ("full" if name == "full" else "adapter")
     assert technique.quantization == QUANTIZATION.get(name)
@@ -104,6 +105,49 @@ def test_a_dimension_reads_well() -> None:
     assert str(Dimension(choice=[4, 8])) == "4 | 8"
     assert str(Dimension(uniform=(0, 0.1))) == "0 … 0.1"
     assert str(Dimension(log_uniform=(3e-5, 3e-3))) == "3e-05 … 0.003 (log)"
+    assert str(Dimension(choice=[1, 2], times="r")) == "(1 | 2) × r"
+
+
+TIED = """
+title: Own
+peft: LoraConfig
+paper: {r: 16, lora_alpha: 32, learning_rate: 1e-4}
+package: {r: 4, lora_alpha: 2}
+search:
+  r: {choice: [4, 16, 64]}
+  lora_alpha: {choice: [0.5, 1, 2], times: r}
+  learning_rate: {log_uniform: [1e-5, 1e-3]}
+"""
+
+
+def test_a_multiple_of_another_hyperparameter(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(TIED)
+    technique = load_technique(str(file))
+    assert list(technique.space) == ["r", "lora_alpha/r", "learning_rate"]
+    paper, package = technique.point("paper"), technique.point("package")
+    assert technique.to_drawn(paper) == {"r": 16, "lora_alpha/r": 2, "learning_rate": 1e-4}
+    assert technique.to_drawn(package) == {"r": 4, "lora_alpha/r": 0.5, "learning_rate": 1e-4}
+    drawn = {"learning_rate": 1e-3, "lora_alpha/r": 0.5, "r": 64}
+    point = technique.from_drawn(drawn)
+    assert point == {"r": 64, "lora_alpha": 32, "learning_rate": 1e-3}
+    assert type(point["lora_alpha"]) is int
+    assert technique.to_drawn(point) == drawn
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problems"),
+    [
+        ("lora_alpha: 32", "lora_alpha: 48", ["paper.lora_alpha: is 48, outside its search space (0.5 | 1 | 2) × r"]),
+        ("{r: 4,", "{r: 8,", ["package.r: is 8, outside", "package.lora_alpha: is 2, outside"]),
+        ("{r: 4,", "{rank: 4,", ["package.lora_alpha: is 2, outside", "package.rank: is not searched"]),
+        ("times: r", "times: rank", ["search.lora_alpha.times: is rank, but must be a searched number", "paper.lora"]),
+        ("[4, 16, 64]", "[4, 16, all]", ["search.lora_alpha.times: is r, but must be a searched number"]),
+    ],
+)
+def test_points_and_multiples_that_do_not_fit(tmp_path: Path, old: str, new: str, problems: list[str]) -> None:
+    found = refused(tmp_path, TIED.replace(old, new))
+    assert all(any(problem in line for line in found) for problem in problems), found
 
 
 def refused(tmp_path: Path, text: str) -> list[str]:

@@ -36,6 +36,14 @@ def test_a_study_takes_the_papers_settings_where_it_says_nothing(write_study: Wr
     assert study.icl is None
 
 
+def test_a_point_is_chosen_for_techniques_of_the_study(write_study: WriteStudy) -> None:
+    name = write_study(SMALL + "protocol: {point: {ia3: package, lora: article}}\n")
+    assert refused(name)[1:] == [
+        "  protocol.point.lora: should be 'paper' or 'package'",
+        "  protocol.point.ia3: is none of the study's techniques: lora",
+    ]
+
+
 def test_the_papers_mode_runs_its_point_alone(write_study: WriteStudy) -> None:
     name = write_study(SMALL + "mode: paper\nsearch: {trials: 5}\ntraining: {epochs: 1}\nearly_stopping: {grace: 9}\n")
     plan = Plan(resolve(name))

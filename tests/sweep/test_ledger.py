@@ -12,7 +12,7 @@ from raypeft.spec.resolve import resolve
 from raypeft.sweep.ledger import Ledger, remaining
 
 LORA = Cell("tiny-decoder", "snippets", "lora")
-POINT = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003}
+POINT = {"target_modules": "attention", "r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003}
 
 
 def new_run(folder: Path, *settings: str) -> Run:

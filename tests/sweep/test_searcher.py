@@ -52,14 +52,39 @@ def test_the_papers_point_comes_first_and_rounds_follow(tmp_path: Path) -> None:
     assert searcher.suggest("id12") == "FINISHED"
     assert [config["cell"].rsplit("/", 1)[1] for config in configs] == ["lora", "ia3"] * 6
     assert [config["number"] for config in configs] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
-    assert configs[0]["hyperparameters"] == {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 3e-4}
+    assert configs[0]["hyperparameters"] == {
+        "target_modules": "attention", "r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 3e-4
+    }  # fmt: skip
     assert configs[1]["hyperparameters"] == {"learning_rate": 3e-4}
     assert configs[0]["trial"] == "tiny-decoder·lora·snippets·000"
     for config in configs:
-        space = searcher.plan.resolved.techniques[Cell.parse(config["cell"]).technique].search
-        assert set(config["hyperparameters"]) == set(space)
-        assert all(space[name].contains(value) for name, value in config["hyperparameters"].items())
+        technique = searcher.plan.resolved.techniques[Cell.parse(config["cell"]).technique]
+        assert list(config["hyperparameters"]) == list(technique.search)
+        drawn = technique.to_drawn(config["hyperparameters"])
+        assert all(technique.space[name].contains(value) for name, value in drawn.items())
     assert len({str(config["hyperparameters"]) for config in configs[::2]}) == 6
+
+
+def test_the_packages_point_comes_first_where_the_study_says_so(tmp_path: Path) -> None:
+    def first(point: str) -> dict[str, Any]:
+        run = Run(tmp_path / point)
+        named = ["lora", "ia3", "prefix_tuning"]
+        resolved = resolve("quickstart", techniques=named, settings=["mode=paper", f"protocol.point={point}"])
+        write_text(run.study_file, resolved.dump())
+        searcher, ledger = searcher_of(run)
+        points = {}
+        for cell in run.plan.cells:
+            points[cell.technique] = searcher.hyperparameters(cell, 0)
+            assert ledger.end(cell.trial_name(0), cell, 0, points[cell.technique], "finished")["paper_point"]
+        assert run.plan.resolved.points == points
+        return points
+
+    paper, package = first("paper"), first("package")
+    assert package["lora"] == paper["lora"]
+    assert (paper["ia3"], package["ia3"]) == ({"learning_rate": 3e-4}, {"learning_rate": 3e-3})
+    assert paper["prefix_tuning"] == {"num_virtual_tokens": 20, "learning_rate": 3e-2}
+    assert package["prefix_tuning"] == {"num_virtual_tokens": 10, "learning_rate": 3e-2}
+    assert first("{ia3: package}") == {**paper, "ia3": package["ia3"]}
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
