@@ -22,13 +22,18 @@ from raypeft.spec.plan import Plan
 PACKAGES = ("torch", "ray", "optuna", "transformers", "peft", "accelerate", "tokenizers", "codebleu", "numpy")
 
 
-def write_manifest(run: Run) -> None:
+def write_manifest(run: Run, revisions: Mapping[str, Mapping[str, str]] | None = None) -> None:
     """Check that data and models are there, and write the manifest once; later executions must find the same data.
+
+    Args:
+        run: the run.
+        revisions: commit of each entry on the hub, by `models` and `datasets` and by name.
 
     Raises:
         UserError: data or a model is missing, or the data differ from those the run began with.
     """
-    plan = run.plan
+    revisions = revisions or {}
+    plan = Plan(run.plan.resolved.pinned(revisions))
     datasets = data_hashes(plan)
     if wrong := too_small(plan, {name: datasets[name]["train"]["items"] for name in plan.resolved.study.datasets}):
         raise UserError("\n".join(wrong), where=str(run.study_file))
@@ -59,6 +64,7 @@ def write_manifest(run: Run) -> None:
             "gpus": _gpus(),
             "datasets": datasets,
             "models": models,
+            "revisions": revisions,
             "seeds": {
                 "search": study.search.seed,
                 "training": study.training.seed,

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from raypeft.files import write_text
+from raypeft.hub.fetching import provide
 from raypeft.manifest import write_manifest
 from raypeft.progress import Progress
 from raypeft.report import write
@@ -43,7 +44,8 @@ def study(
     plan, run = Plan(resolved), Run(folder.resolve())
     if not run.study_file.exists():
         write_text(run.study_file, resolved.dump())
-    write_manifest(run)
+    write_manifest(run, provide(resolved.pinned(run.manifest().get("revisions", {})), console))
+    run = Run(run.folder)  # its plan has the recorded revisions
     with Progress(plan, console) as progress:
         if pending(run, stages):
             from raypeft.cluster import cluster

@@ -71,7 +71,7 @@ def _explain(error: Exception, kind: Kind, repo: str, path: str | None) -> tuple
             longer = "export HF_HUB_ETAG_TIMEOUT=60 HF_HUB_DOWNLOAD_TIMEOUT=60 waits longer."
             return "slow", f"{hub} did not answer within {wait} s", longer
         case httpx2.RemoteProtocolError() | httpx2.ReadError() | httpx2.WriteError():
-            return "cut", f"the connection was cut off{f' in {path}' if path else ''}: {_first_line(error)}", AGAIN
+            return "cut", f"the connection was cut off{f' in {path}' if path else ''}", AGAIN
         case httpx2.HTTPError() | httpx2.InvalidURL():
             return "unreachable", f"{hub} cannot be reached: {_first_line(error)}", "Check the network and HF_ENDPOINT."
         case OSError() if error.errno == errno.ENOSPC:

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,13 +150,13 @@ def missing_bytes(listing: Listing, files: Iterable[str]) -> int:
     )
 
 
-def download(listing: Listing, files: Collection[str], meter: type[Any] | None = None) -> Path:
+def download(listing: Listing, files: Collection[str], meter: Callable[[str], type[Any]] | None = None) -> Path:
     """Fetch files into the cache, one after the other; those that are there already cost no request.
 
     Args:
         listing: of the repository.
         files: their paths in it.
-        meter: class in tqdm's manner that is told of the bytes of each file.
+        meter: gives for a path the class, in tqdm's manner, that is told of its bytes.
 
     Returns:
         The folder that holds the files.
@@ -174,7 +174,7 @@ def download(listing: Listing, files: Collection[str], meter: type[Any] | None =
                 repo_type=listing.kind,
                 revision=revision,
                 etag_timeout=constants.HF_HUB_ETAG_TIMEOUT,
-                tqdm_class=meter,
+                tqdm_class=meter(path) if meter else None,
             )
         folder = Path(found).parents[path.count("/")]
         revision = folder.name

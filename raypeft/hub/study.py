@@ -1,0 +1,139 @@
+"""What a study needs from the hub, looked up all at once before anything is computed."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from huggingface_hub import constants
+
+from raypeft.errors import UserError
+from raypeft.hub.faults import HubError, Kind, page
+from raypeft.hub.repository import (
+    Listing,
+    access,
+    cached_commit,
+    cached_file,
+    cached_snapshot,
+    missing_bytes,
+    model_files,
+)
+from raypeft.spec.catalogue import DatasetEntry, ModelEntry
+from raypeft.spec.resolve import ResolvedStudy
+
+AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Need:
+    """A model or data set of a study that is on the hub.
+
+    Attributes:
+        name: in the catalogue.
+        files: what is needed of it; nothing means what transformers needs of a model.
+        code: whether Python files that a model brings along are needed too.
+    """
+
+    kind: Kind
+    name: str
+    repo: str
+    revision: str | None
+    files: tuple[str, ...] = ()
+    code: bool = False
+
+    def __str__(self) -> str:
+        at = f", {self.revision}" if self.revision else ""
+        return f"{self.kind} {self.name} ({self.repo}{at})"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be fetched for a need: files, and how many of their bytes are not here."""
+
+    listing: Listing
+    files: list[str]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What became of each need: in the cache (its commit), to be fetched, or not to be had."""
+
+    cached: dict[Need, str] = field(default_factory=dict)
+    wanted: dict[Need, Wanted] = field(default_factory=dict)
+    failed: dict[Need, HubError] = field(default_factory=dict)
+
+
+def needs(resolved: ResolvedStudy) -> list[Need]:
+    """Every model and data set of a study that is on the hub, and not in a folder."""
+    models = [
+        Need("model", name, str(entry.hub), entry.revision, code=entry.trust_remote_code)
+        for name, entry in resolved.models.items()
+        if _on_hub("models", name, entry)
+    ]
+    return models + [
+        Need("dataset", name, str(entry.hub), entry.revision, files=tuple(entry.files.values()))
+        for name, entry in resolved.datasets.items()
+        if _on_hub("datasets", name, entry)
+    ]
+
+
+def survey(wanted: Iterable[Need]) -> Survey:
+    """Look each need up in the cache and, where it is not there, on the hub, many at a time and without retries."""
+    found = Survey()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for need, state in [(need, pool.submit(_look_up, need)) for need in wanted]:
+            try:
+                result = state.result()
+            except HubError as error:
+                found.failed[need] = error
+            else:
+                if isinstance(result, str):
+                    found.cached[need] = result
+                else:
+                    found.wanted[need] = result
+    return found
+
+
+def refusal(what: str, failed: Mapping[Need, HubError], hint: str) -> UserError:
+    """One message with every need that cannot be had, those with the same reason together."""
+    reasons: dict[tuple[str, str | None], list[Need]] = {}
+    for need, error in failed.items():
+        reasons.setdefault((error.what, error.hint), []).append(need)
+    lines = [what]
+    for (reason, remedy), concerned in reasons.items():
+        lines += [f"  {need}" for need in concerned]
+        lines += [f"      {line}" for line in f"{reason}\n{remedy or ''}".strip().splitlines()]
+    return UserError("\n".join(lines), hint=hint)
+
+
+def ways_on() -> str:
+    """What to do where models and data sets of a study cannot be had here."""
+    return (
+        f"To go on, while the cache is {constants.HF_HUB_CACHE}:\n"
+        "  raypeft fetch STUDY    where there is a network; bring that cache here, and let HF_HOME name its parent\n"
+        "  RAYPEFT_DATA=FOLDER    for data sets as files in FOLDER/<dataset>/\n"
+        "  folder: …              instead of hub: for an entry under catalogue: in the study\n"
+        "  --model, --dataset     for a part of the study"
+    )
+
+
+def _on_hub(kind: str, name: str, entry: ModelEntry | DatasetEntry) -> bool:
+    return entry.hub is not None and entry.path(f"catalogue.{kind}.{name}.folder") is None
+
+
+def _look_up(need: Need) -> str | Wanted:
+    commit = cached_commit(need.repo, need.kind, need.revision)
+    if commit is not None and _here(need, commit):
+        return commit
+    listing = access(need.repo, need.kind, need.revision)
+    files = list(need.files) or model_files(listing, code=need.code)
+    if absent := [path for path in files if path not in listing.sizes]:
+        hint = f"Its files: {page(need.kind, need.repo)}/tree/main"
+        raise HubError(f"has no file {', '.join(absent)}", cause="missing", where=str(need), hint=hint)
+    return Wanted(listing, files, missing_bytes(listing, files))
+
+
+def _here(need: Need, commit: str) -> bool:
+    if need.kind == "model":
+        return cached_snapshot(need.repo, commit) is not None
+    return all(cached_file(need.repo, path, revision=commit, kind=need.kind) for path in need.files)
