@@ -9,6 +9,7 @@ from raypeft.errors import UserError
 from raypeft.files import write_json
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
+from raypeft.sweep.ledger import MEMORY
 from raypeft.training.checkpoint import best, merit
 
 USABLE = ("finished", "stopped")
@@ -72,7 +73,7 @@ def _select(run: Run, cell: Cell, ended: list[dict[str, Any]]) -> dict[str, Any]
         "validation_loss": report["validation_loss"],
         "em@10": report["em@10"],
         "training_seconds": row["training_seconds"],
-        "peak_memory_mib": row["peak_memory_mib"],
+        **{key: row.get(key) for key in MEMORY},
         "trainable_parameters": row["trainable_parameters"],
         "parameters": row["parameters"],
         "select_by": select_by,

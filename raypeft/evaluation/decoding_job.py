@@ -1,19 +1,20 @@
 """Running a job: decode one test split, then write predictions and metrics, the result file last and atomically."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from raypeft.data.encoding import fitted_prompt, prompt_ids
 from raypeft.data.prompts import draw_examples, icl_prompt, package_test_prompt
 from raypeft.data.sources import Item, load_split
-from raypeft.decoding import decode
+from raypeft.decoding.fitting import decode_fitting
 from raypeft.evaluation.jobs import Job
 from raypeft.files import write_json, write_lines
 from raypeft.metrics import score
 from raypeft.modeling.adapters import adapted
+from raypeft.modeling.gpu import limit_gpu_memory
 from raypeft.modeling.loading import Base, study_base
-from raypeft.modeling.memory import peak_mib, reset_peak
+from raypeft.modeling.memory import Peaks
 from raypeft.run import Run
 from raypeft.spec.plan import IclJob, Plan
 from raypeft.training.data import beam_settings
@@ -26,13 +27,14 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
         The content of the result file.
     """
     plan = run.plan
+    limit_gpu_memory(plan.resolved.study.resources.gpu_memory_gb)
     base = study_base(plan.resolved, job.target)
     items = load_split(plan.resolved.datasets, job.dataset, "test", plan.resolved.study.data)
-    reset_peak()
+    peaks = Peaks()
     started = time.monotonic()
     if isinstance(job.target, IclJob):
         details, prompts = _icl_prompts(plan, base, job.target, items)
-        rows = _decode(plan, base, base.model, job.dataset, items, prompts)
+        rows, decode_batch = _decode(plan, base, base.model, job.dataset, items, prompts)
     else:
         selection = run.selection(job.target) or {}
         details = {"cell": job.target.id, "dataset": job.dataset, "trial": selection["trial"]}
@@ -46,12 +48,14 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
             seed=plan.resolved.study.training.seed,
             saved=run.cell_folder(job.target) / "best",
         ) as model:
-            rows = _decode(plan, base, model, job.dataset, items, prompts)
+            rows, decode_batch = _decode(plan, base, model, job.dataset, items, prompts)
+    peaks.attribute("decoding")
     result = {
         **details,
         "metrics": score([row["reference"] for row in rows], [row["candidates"] for row in rows]),
         "seconds": time.monotonic() - started,
-        "peak_memory_mib": peak_mib(),
+        **peaks.as_report(),
+        "decode_batch": decode_batch,
         "beams": plan.resolved.study.test.beams,
         "candidates": plan.resolved.study.test.candidates,
         "max_new_tokens": plan.resolved.datasets[job.dataset].max_code_tokens,
@@ -63,10 +67,11 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
 
 def _decode(
     plan: Plan, base: Base, model: Any, dataset: str, items: Sequence[Item], prompts: Sequence[Sequence[int]]
-) -> list[Mapping[str, Any]]:
+) -> tuple[list[dict[str, Any]], int]:
     settings = beam_settings(plan, plan.resolved.datasets[dataset])
-    found = decode(model, base.tokenizer, prompts, settings, batch_size=plan.resolved.study.test.decode_batch)
-    return [
+    wanted = plan.resolved.study.test.decode_batch
+    found, decode_batch = decode_fitting(model, base.tokenizer, prompts, settings, batch_size=wanted)
+    rows = [
         {
             "id": item.id,
             "intent": item.intent,
@@ -77,6 +82,7 @@ def _decode(
         }
         for item, ids, candidates in zip(items, prompts, found, strict=True)
     ]
+    return rows, decode_batch
 
 
 def _tuned_prompts(plan: Plan, base: Base, dataset: str, items: Sequence[Item]) -> tuple[list[list[int]], int]:

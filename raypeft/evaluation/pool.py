@@ -28,13 +28,16 @@ class Evaluator:
     def evaluate(self, job: Job) -> str:
         """Run a job and summarise it in a few words; a fault of the job is written beside its result."""
         from raypeft.evaluation.decoding_job import run_job
+        from raypeft.modeling.memory import is_out_of_memory
 
         error_file = job.error_file(self.run)
         try:
             metrics = run_job(self.run, job)["metrics"]
         except Exception as error:
-            write_json(error_file, {"error": traceback.format_exc(), "time": time.time()})
-            return f"failed: {type(error).__name__}: {error}"
+            oom = is_out_of_memory(error)
+            end = "oom" if oom else "error"
+            write_json(error_file, {"end": end, "error": traceback.format_exc(), "time": time.time()})
+            return "failed: out of memory" if oom else f"failed: {type(error).__name__}: {error}"
         error_file.unlink(missing_ok=True)
         return f"EM@1 {metrics['em@1']:.1f}, EM@10 {metrics.get('em@10', float('nan')):.1f}"
 

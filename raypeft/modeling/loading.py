@@ -1,6 +1,5 @@
 """Base models: loading, and the one a worker keeps warm."""
 
-import gc
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,8 @@ from transformers.utils import logging as transformers_logging
 
 from raypeft.errors import UserError
 from raypeft.hub import model_snapshot
+from raypeft.modeling.gpu import await_free_gpu
+from raypeft.modeling.memory import give_back
 from raypeft.modeling.precision import Hardware, compute_dtype, keep_unpacked, quantization_config
 from raypeft.modeling.qkv import NATIVE_CORES, check_layout, to_native_layout
 from raypeft.modeling.targets import target_lists
@@ -62,6 +63,7 @@ def study_base(resolved: ResolvedStudy, target: Cell | IclJob) -> Base:
         training.precision,
         quantization=resolved.techniques[target.technique].quantization if isinstance(target, Cell) else None,
         attention=training.attention,
+        gpu_share=min(1, resolved.study.resources.gpus_per_trial),
     )
 
 
@@ -72,17 +74,18 @@ def warm_base(
     *,
     quantization: Quantization | None = None,
     attention: Attention = "auto",
+    gpu_share: float = 1,
 ) -> Base:
     """The base model, kept in this process until another is asked for; with quantised weights it is another.
 
-    Trials after each other on one worker share it; whatever adapts it must leave it as it was.
+    Trials after each other on one worker share it; whatever adapts it must leave it as it was. Before another is
+    loaded, the memory of the one before is freed, and `gpu_share` of the GPU is waited for.
     """
     key = (entry.model_dump_json(), precision, quantization, attention)
     if key not in _warm:
         _warm.clear()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
+        await_free_gpu(gpu_share)
         _warm[key] = load_base(name, entry, precision, quantization=quantization, attention=attention)
     return _warm[key]
 

@@ -1,20 +1,33 @@
-"""Peak memory of a stretch of work."""
+"""Memory: peaks of a trial's phases, errors that say it ran out, and giving it back."""
 
+import ctypes
+import gc
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import psutil
 import torch
 
 MIB = 2**20
+Phase = Literal["training", "decoding"]
+KEYS = ("training_memory_mib", "training_reserved_mib", "decoding_memory_mib", "decoding_reserved_mib")
+EXHAUSTED = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def reset_peak() -> None:
-    """Start measuring: by torch's statistics on a GPU, on Linux CPUs by the kernel's high-water mark."""
+    """Start measuring: by torch's statistics on a GPU, on Linux CPUs by the kernel's high-water mark.
+
+    Memory that torch or the C library only keeps for later use is given back first, so that it does not count.
+    """
     if torch.cuda.is_available():
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         return
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
     marker = Path("/proc/self/clear_refs")
     if marker.exists():
         try:
@@ -40,8 +53,43 @@ def peak_mib() -> float:
     return max(peak * scale, psutil.Process().memory_info().rss) / MIB
 
 
+def reserved_mib() -> float | None:
+    """Peak of what torch has reserved on the GPU since `reset_peak`, in MiB; none on a CPU."""
+    return torch.cuda.max_memory_reserved() / MIB if torch.cuda.is_available() else None
+
+
+class Peaks:
+    """Peak memory of training and of decoding apart, in MiB.
+
+    Args:
+        recorded: the last report of a trial that goes on, whose peaks still count.
+    """
+
+    def __init__(self, recorded: Mapping[str, Any] = {}) -> None:
+        self._peaks: dict[str, float | None] = {key: recorded[key] for key in KEYS if key in recorded}
+        reset_peak()
+
+    def attribute(self, phase: Phase) -> None:
+        """Count what was used since the last call for `phase`, and measure anew."""
+        for key, peak in ((f"{phase}_memory_mib", peak_mib()), (f"{phase}_reserved_mib", reserved_mib())):
+            self._peaks[key] = max((value for value in (self._peaks.get(key), peak) if value is not None), default=None)
+        reset_peak()
+
+    def as_report(self) -> dict[str, float | None]:
+        """`peak_memory_mib` of all, and those of `KEYS` that have been measured, none for what a CPU does not have."""
+        memory = [value for key, value in self._peaks.items() if key.endswith("_memory_mib") and value is not None]
+        return {"peak_memory_mib": max(memory, default=None), **self._peaks}
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU (torch raises a plain RuntimeError there)."""
+    """Whether an error says that memory ran out, on a GPU or on the CPU (torch raises plain RuntimeErrors there)."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in EXHAUSTED)
+
+
+def give_back() -> None:
+    """Free what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

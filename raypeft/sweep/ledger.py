@@ -12,7 +12,16 @@ from raypeft.training.checkpoint import merit
 
 Report = dict[str, Any]
 
-SUMMED = ("training_seconds", "evaluation_seconds", "peak_memory_mib", "trainable_parameters", "parameters")
+MEMORY = (
+    "peak_memory_mib",
+    "training_memory_mib",
+    "training_reserved_mib",
+    "decoding_memory_mib",
+    "decoding_reserved_mib",
+    "micro_batch",
+    "decode_batch",
+)
+SUMMED = ("training_seconds", "evaluation_seconds", *MEMORY, "trainable_parameters", "parameters")
 
 
 class Ledger:
@@ -72,7 +81,7 @@ class Ledger:
             "best_report": best["report"] if best else None,
             "best_loss": best["validation_loss"] if best else None,
             "best_em@10": best["em@10"] if best else None,
-            **{key: reports[-1][key] if reports else None for key in SUMMED},
+            **{key: reports[-1].get(key) if reports else None for key in SUMMED},
             "error": error,
             "time": time.time(),
         }

@@ -16,7 +16,7 @@ from raypeft.run import Run
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.study import Resources
 from raypeft.sweep.label import Labels
-from raypeft.sweep.ledger import Ledger, remaining
+from raypeft.sweep.ledger import MEMORY, Ledger, remaining
 from raypeft.sweep.scheduler import CellScheduler
 from raypeft.sweep.searcher import CellSearcher
 from raypeft.sweep.tensorboard import TensorBoard
@@ -34,7 +34,7 @@ REPORT_KEYS = (
     "training_seconds",
     "evaluation_seconds",
     "items_per_second",
-    "peak_memory_mib",
+    *MEMORY,
     "trainable_parameters",
     "parameters",
     "shortened",

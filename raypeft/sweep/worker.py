@@ -12,10 +12,21 @@ from raypeft.spec.plan import Cell, Plan
 
 if TYPE_CHECKING:
     from raypeft.modeling.loading import Base
+    from raypeft.training.batches import Batches
     from raypeft.training.data import TrialData
     from raypeft.training.reporter import Emit
 
-LOGGED = ("report", "epoch", "validation_loss", "em@10", "peak_memory_mib", "end", "error")
+LOGGED = (
+    "report",
+    "epoch",
+    "validation_loss",
+    "em@10",
+    "peak_memory_mib",
+    "micro_batch",
+    "decode_batch",
+    "end",
+    "error",
+)
 
 
 def train_trial(config: dict[str, Any]) -> None:
@@ -39,6 +50,7 @@ def train_trial(config: dict[str, Any]) -> None:
 def _train(config: dict[str, Any], emit: "Emit") -> None:
     import torch
 
+    from raypeft.modeling.gpu import limit_gpu_memory
     from raypeft.modeling.loading import study_base
     from raypeft.training.trial import train
 
@@ -47,6 +59,8 @@ def _train(config: dict[str, Any], emit: "Emit") -> None:
     cell = Cell.parse(config["cell"])
     try:
         plan = _plan(run.folder)
+        limit_gpu_memory(plan.resolved.study.resources.gpu_memory_gb)
+        _forget_others(run.folder, cell.model)
         base = study_base(plan.resolved, cell)
         train(
             plan,
@@ -56,6 +70,7 @@ def _train(config: dict[str, Any], emit: "Emit") -> None:
             config["hyperparameters"],
             run.trial_folder(config["trial"]),
             emit,
+            _batches_of(run.folder, cell),
         )
     except Exception as error:
         fault = str(error).strip() or type(error).__name__
@@ -78,13 +93,27 @@ def _plan(folder: Path) -> Plan:
 _encoded: "dict[tuple[Path, str], dict[str, TrialData]]" = {}
 
 
-def _data(folder: Path, model: str, dataset: str, base: "Base") -> "TrialData":
-    """Encoded data sets of the model in hand; those of the model before go with it."""
-    from raypeft.training.data import trial_data
-
+def _forget_others(folder: Path, model: str) -> None:
+    """Let go of the encoded data of another model before its successor is loaded."""
     if (folder, model) not in _encoded:
         _encoded.clear()
+
+
+def _data(folder: Path, model: str, dataset: str, base: "Base") -> "TrialData":
+    """Encoded data sets of the model in hand."""
+    from raypeft.training.data import trial_data
+
     encoded = _encoded.setdefault((folder, model), {})
     if dataset not in encoded:
         encoded[dataset] = trial_data(_plan(folder), base, dataset)
     return encoded[dataset]
+
+
+_batches: "dict[tuple[Path, Cell], Batches]" = {}
+
+
+def _batches_of(folder: Path, cell: Cell) -> "Batches":
+    """How many items trials of the cell handle at once: what memory allowed the trials before in this worker."""
+    from raypeft.training.batches import Batches
+
+    return _batches.setdefault((folder, cell), Batches.of(_plan(folder).resolved.study))

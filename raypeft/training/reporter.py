@@ -11,8 +11,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from raypeft.modeling.adapters import parameter_counts
 from raypeft.modeling.loading import Base
-from raypeft.modeling.memory import peak_mib
+from raypeft.modeling.memory import Peaks, is_out_of_memory
 from raypeft.spec.plan import Plan
+from raypeft.training.batches import Batches
 from raypeft.training.checkpoint import prune, seal
 from raypeft.training.data import TrialData
 from raypeft.training.validation import em_at_10, validation_loss
@@ -22,7 +23,7 @@ Emit = Callable[[Report], None]
 
 
 class TrialOver(Exception):
-    """The validation loss is not a finite number: nothing more can be learnt."""
+    """Nothing more can be learnt: `nan`, the validation loss is not a finite number; `oom`, one item is too much."""
 
 
 class Reporter(TrainerCallback):
@@ -30,12 +31,20 @@ class Reporter(TrainerCallback):
 
     A report holds: `report` (0 before training), `epoch`, `step`, `validation_loss` (nats a token), `em@10` (percent)
     and `em@10_computed` (false where it is carried forward), `best_loss`, `training_seconds` and `evaluation_seconds`
-    so far, `items_per_second` in training, `peak_memory_mib`, `trainable_parameters`, `parameters`; on the first one
-    `shortened`, the number of items cut to the token limits; on the last one `end`.
+    so far, `items_per_second` in training, `peak_memory_mib` and the peaks by phase (`Peaks`; the validation loss
+    counts for training, EM@10 for decoding), `micro_batch` and `decode_batch` as they are now, `trainable_parameters`,
+    `parameters`; on the first one `shortened`, the number of items cut to the token limits; on the last one `end`.
     """
 
     def __init__(
-        self, plan: Plan, base: Base, data: TrialData, folder: Path, emit: Emit, resumed: Report | None
+        self,
+        plan: Plan,
+        base: Base,
+        data: TrialData,
+        folder: Path,
+        emit: Emit,
+        batches: Batches,
+        resumed: Report | None,
     ) -> None:
         self.plan = plan
         self.study = plan.resolved.study
@@ -43,8 +52,10 @@ class Reporter(TrainerCallback):
         self.data = data
         self.folder = folder
         self.emit = emit
+        self.batches = batches
         self.resumed = resumed
         self.last: Report = resumed or {}
+        self.peaks = Peaks(self.last)
         self.save_model: Callable[[str], None]
         self.milestones: dict[int, int] = {}
         self.training_seconds = float(self.last.get("training_seconds", 0.0))
@@ -79,13 +90,23 @@ class Reporter(TrainerCallback):
 
     def ended(self, reason: str) -> Report:
         """The last report again, with the reason why there is no further one."""
-        return {"report": -1, "validation_loss": None, **self.last, "end": reason}
+        return {"report": -1, "validation_loss": None, **self.last, **self._batches(), "end": reason}
+
+    def _batches(self) -> dict[str, int]:
+        return {"micro_batch": self.batches.micro, "decode_batch": self.batches.decode}
 
     def _report(self, index: int, checkpoint: Path, model: Any, state: TrainerState) -> None:
         started = time.monotonic()
-        loss = validation_loss(model, self.data.collator, self.data.validation, bf16=self.base.dtype == torch.bfloat16)
+        loss = validation_loss(
+            model,
+            self.data.collator,
+            self.data.validation,
+            bf16=self.base.dtype == torch.bfloat16,
+            batch_size=self.batches.micro,
+        )
+        self.peaks.attribute("training")
         if not math.isfinite(loss):
-            raise TrialOver
+            raise TrialOver("nan")
         best_loss = self.last.get("best_loss")
         improved = best_loss is None or loss < best_loss
         last = index == self.plan.reports
@@ -106,7 +127,8 @@ class Reporter(TrainerCallback):
             "items_per_second": state.global_step * self.study.training.batch / self.training_seconds
             if self.training_seconds
             else None,
-            "peak_memory_mib": max(peak_mib(), self.last.get("peak_memory_mib", 0.0)),
+            **self.peaks.as_report(),
+            **self._batches(),
             "trainable_parameters": trainable,
             "parameters": parameters,
         }
@@ -119,11 +141,14 @@ class Reporter(TrainerCallback):
         self.emit(self.last)
 
     def _em(self, model: Any) -> float:
-        return em_at_10(
-            model,
-            self.base.tokenizer,
-            self.data.em_prompts,
-            self.data.em_references,
-            self.data.beams,
-            self.study.test.decode_batch,
-        )
+        data = self.data
+        try:
+            em, self.batches.decode = em_at_10(
+                model, self.base.tokenizer, data.em_prompts, data.em_references, data.beams, self.batches.decode
+            )
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrialOver("oom") from None
+        self.peaks.attribute("decoding")
+        return em

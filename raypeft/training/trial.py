@@ -1,6 +1,6 @@
 """Training of one trial, from its hyperparameters to its last report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ from transformers import (
     TrainingArguments,
 )
 
+from raypeft.data.encoding import IGNORED
 from raypeft.decoding.reading import virtual_kind
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import Base
-from raypeft.modeling.memory import is_out_of_memory, reset_peak
+from raypeft.modeling.memory import give_back, is_out_of_memory
 from raypeft.modeling.training_state import save_training_state
 from raypeft.spec.plan import Plan
 from raypeft.spec.study import Training
 from raypeft.spec.technique import Technique, Value
+from raypeft.training.batches import Batches
 from raypeft.training.checkpoint import last
 from raypeft.training.data import TrialData
 from raypeft.training.order import LengthGroupedOrder
@@ -37,11 +39,16 @@ def train(
     hyperparameters: Mapping[str, Value],
     folder: Path,
     emit: Emit,
+    batches: Batches | None = None,
 ) -> None:
     """Train one hyperparameter point and report at every evaluation (paper, section 4.4).
 
     Goes on from the newest sealed checkpoint in `folder`, whose report it gives once more. Every report comes after
     its checkpoint is sealed. The last one carries `end`: `finished`, `nan` or `oom`; nothing is reported after it.
+
+    Where memory runs out in training, the trial goes on in the same way with a smaller micro-batch and more
+    accumulation, which changes no more than rounding and, with dropout, the random masks. It ends as `oom` when one
+    item is too much.
 
     Args:
         plan: the study's plan.
@@ -51,22 +58,39 @@ def train(
         hyperparameters: the point, `learning_rate` among them.
         folder: where the trial's checkpoints lie.
         emit: takes each report; may raise SystemExit to stop the trial.
+        batches: how many items to handle at once, by default as the study says; left at what memory allowed.
     """
+    batches = batches or Batches.of(plan.resolved.study)
+    while _ran_out(plan, base, data, technique, hyperparameters, folder, emit, batches):
+        batches.shrink_micro()
+        give_back()
+
+
+def _ran_out(
+    plan: Plan,
+    base: Base,
+    data: TrialData,
+    technique: Technique,
+    hyperparameters: Mapping[str, Value],
+    folder: Path,
+    emit: Emit,
+    batches: Batches,
+) -> bool:
+    """Train to the trial's end; true where memory ran out before and a smaller micro-batch is possible."""
     training = plan.resolved.study.training
     newest = last(folder)
     if newest and newest[1].get("end"):
         emit(newest[1])
-        return
+        return False
     resume = newest if newest and newest[1]["report"] > 0 else None
     saved = resume[0] if resume else None
     total = training.steps(len(data.train))
-    reset_peak()
-    reporter = Reporter(plan, base, data, folder, emit, resume[1] if resume else None)
+    reporter = Reporter(plan, base, data, folder, emit, batches, resume[1] if resume else None)
     try:
         with adapted(base, technique, hyperparameters, seed=training.seed, steps=total, saved=saved) as model:
             trainer = TrialTrainer(
                 model=model,
-                args=arguments(training, float(hyperparameters["learning_rate"]), folder, base, model, total),
+                args=arguments(training, batches, float(hyperparameters["learning_rate"]), folder, base, model, total),
                 train_dataset=[data.collator.features(item) for item in data.train],
                 data_collator=data.collator,
                 callbacks=[RankBudget(), reporter],
@@ -76,23 +100,48 @@ def train(
             )
             trainer.remove_callback(PrinterCallback)
             reporter.save_model = trainer.save_model
-            trainer.train(resume_from_checkpoint=str(saved) if saved else None)
-    except TrialOver:
-        emit(reporter.ended("nan"))
+            try:
+                trainer.train(resume_from_checkpoint=str(saved) if saved else None)
+            except Exception as error:
+                # Caught here, so that the base is given back as it was and stays in use.
+                if batches.micro == 1 or not is_out_of_memory(error):
+                    raise
+                return True
+    except TrialOver as over:
+        emit(reporter.ended(str(over)))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         emit(reporter.ended("oom"))
+    return False
 
 
 class TrialTrainer(Trainer):
-    """`transformers.Trainer` with an order of items that a resumed trial repeats.
+    """`transformers.Trainer` with an order of items that a resumed trial repeats, and a loss that micro-batches share.
 
     The weights of a resumed trial are in place before training starts, since Trainer's own loading does not know
     prompt learning.
     """
 
     order: LengthGroupedOrder
+    loss_is_scaled_for_ga = True
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Any]:
+        """The micro-batches of one step, and the number of target tokens in them."""
+        samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return samples, sum(_target_tokens(sample) for sample in samples)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The mean loss of a micro-batch times its share of the step's target tokens.
+
+        Added up they are the mean over all target tokens, and whatever peft adds to the loss (AdaLoRA's regularisation)
+        counts once, into however many micro-batches the batch is divided.
+        """
+        return model(**inputs).loss * (_target_tokens(inputs) / num_items_in_batch)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
         return self.order
@@ -103,6 +152,10 @@ class TrialTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         return None
+
+
+def _target_tokens(batch: Mapping[str, Any]) -> Any:
+    return (batch["labels"] != IGNORED).sum()
 
 
 class RankBudget(TrainerCallback):
@@ -118,13 +171,12 @@ class RankBudget(TrainerCallback):
 
 
 def arguments(
-    training: Training, learning_rate: float, folder: Path, base: Base, model: Any, total: int
+    training: Training, batches: Batches, learning_rate: float, folder: Path, base: Base, model: Any, total: int
 ) -> TrainingArguments:
     """Trainer's arguments for one trial of `total` steps: linear decay after warm-up, no logging or saving of its own.
 
     Prefix tuning goes without gradient checkpointing, which drops the cache that the prefix is handed over in.
     """
-    micro_batch = training.micro_batch or training.batch
     on_gpu = base.device.type == "cuda"
     checkpointing: dict[str, Any] = {}
     if training.gradient_checkpointing and virtual_kind(model) is not PeftType.PREFIX_TUNING:
@@ -133,8 +185,8 @@ def arguments(
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=total,
-        per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=training.batch // micro_batch,
+        per_device_train_batch_size=batches.micro,
+        gradient_accumulation_steps=batches.accumulation,
         learning_rate=learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=training.warmup,

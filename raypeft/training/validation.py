@@ -7,15 +7,16 @@ from typing import Any
 import torch
 
 from raypeft.data.encoding import IGNORED, Collator, Encoded
-from raypeft.decoding import BeamSettings, decode
+from raypeft.decoding import BeamSettings
+from raypeft.decoding.fitting import decode_fitting
 from raypeft.decoding.reading import base_of, virtual_kind
 from raypeft.metrics.exact_match import match_rank
 
-LOSS_BATCH = 32
-
 
 @torch.no_grad()
-def validation_loss(model: Any, collator: Collator, items: Sequence[Encoded], *, bf16: bool) -> float:
+def validation_loss(
+    model: Any, collator: Collator, items: Sequence[Encoded], *, bf16: bool, batch_size: int = 8
+) -> float:
     """Mean negative log-likelihood in nats a target token, over all items together.
 
     It does not depend on how the items are batched, so that trials with different micro-batches compare, nor has it
@@ -28,8 +29,8 @@ def validation_loss(model: Any, collator: Collator, items: Sequence[Encoded], *,
     scored = model if virtual_kind(model) else base_of(model)
     ordered = sorted(items, key=lambda item: len(item.prompt) + len(item.target))
     total, count = 0.0, 0
-    for start in range(0, len(ordered), LOSS_BATCH):
-        batch = collator([collator.features(item) for item in ordered[start : start + LOSS_BATCH]])
+    for start in range(0, len(ordered), batch_size):
+        batch = collator([collator.features(item) for item in ordered[start : start + batch_size]])
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         # The loss of the first target token counts too: for a decoder it is predicted by the prompt's last token.
         tokens = int((batch["labels"] != IGNORED).sum())
@@ -47,11 +48,15 @@ def em_at_10(
     references: Sequence[str],
     settings: BeamSettings,
     batch_size: int,
-) -> float:
-    """Share of items, in percent, whose reference is among the first ten candidates (paper, section 4.5)."""
-    found = decode(model, tokenizer, prompts, settings, batch_size=batch_size)
+) -> tuple[float, int]:
+    """Share of items, in percent, whose reference is among the first ten candidates (paper, section 4.5).
+
+    Returns:
+        The share, and the batch size that memory allowed.
+    """
+    found, batch_size = decode_fitting(model, tokenizer, prompts, settings, batch_size=batch_size)
     hits = sum(
         (rank := match_rank(reference, [candidate.text for candidate in candidates])) is not None and rank <= 10
         for reference, candidates in zip(references, found, strict=True)
     )
-    return 100 * hits / len(references)
+    return 100 * hits / len(references), batch_size

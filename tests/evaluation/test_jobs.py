@@ -1,15 +1,19 @@
 """Jobs: what there is to do, where results lie, and who does what next."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from raypeft.data.prompts import icl_prompt
 from raypeft.data.sources import load_split
 from raypeft.evaluation.decoding_job import run_job
 from raypeft.evaluation.jobs import Job, jobs_of
-from raypeft.evaluation.pool import _next
+from raypeft.evaluation.pool import Evaluator, _next
 from raypeft.files import read_json, read_lines, write_json, write_text
+from raypeft.modeling.loading import study_base
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, IclJob, Plan
 
@@ -64,3 +68,46 @@ def test_an_icl_job_prompts_with_drawn_examples(run: Run, small_plan: Plan) -> N
     assert result["metrics"]["items"] == 10
     other = run_job(run, Job("icl", IclJob("tiny-decoder", "snippets", 2, 777)))
     assert other["example_ids"] != result["example_ids"]
+
+
+@contextmanager
+def memory_for(run: Run, job: Job, rows: int) -> Iterator[None]:
+    """Memory for so many rows in the base model of a job."""
+
+    def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if inputs[0].shape[0] > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    handle = study_base(run.plan.resolved, job.target).model.get_output_embeddings().register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def test_memory_that_runs_out_halves_the_batch(run: Run) -> None:
+    """Ten items of ten beams each: 16, 8 and 4 at once take more than 30 rows."""
+    job = Job("icl", IclJob("tiny-decoder", "snippets", 1, 42))
+    whole = run_job(run, job)
+    assert (whole["decode_batch"], whole["peak_memory_mib"]) == (16, whole["decoding_memory_mib"])
+    assert whole["decoding_reserved_mib"] is None and "training_memory_mib" not in whole
+    predictions = list(read_lines(job.predictions_file(run)))
+    with memory_for(run, job, 30):
+        short = run_job(run, job)
+    assert short["decode_batch"] == 2
+    assert short["metrics"] == whole["metrics"]
+    assert [row["candidates"] for row in read_lines(job.predictions_file(run))] == [
+        row["candidates"] for row in predictions
+    ]
+
+
+def test_without_memory_for_one_item_the_job_fails_as_oom(run: Run) -> None:
+    job = Job("icl", IclJob("tiny-decoder", "snippets", 1, 777))
+    evaluator = Evaluator(str(run.folder), threads=1)
+    with memory_for(run, job, 9):
+        assert evaluator.evaluate(job) == "failed: out of memory"
+    failure = read_json(job.error_file(run))
+    assert failure is not None and failure["end"] == "oom" and "OutOfMemoryError" in failure["error"]
+    assert not job.result_file(run).exists()
+    assert evaluator.evaluate(job).startswith("EM@1")
+    assert not job.error_file(run).exists()

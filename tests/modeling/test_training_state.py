@@ -18,7 +18,14 @@ from raypeft.training.validation import validation_loss
 from tests.conftest import MODELS
 from tests.modeling.conftest import SHORT, Bases
 
-TIMES = ("training_seconds", "evaluation_seconds", "items_per_second", "peak_memory_mib")
+TIMES = (
+    "training_seconds",
+    "evaluation_seconds",
+    "items_per_second",
+    "peak_memory_mib",
+    "training_memory_mib",
+    "decoding_memory_mib",
+)
 Report = dict[str, Any]
 
 

@@ -16,7 +16,14 @@ from raypeft.training.validation import validation_loss
 from tests.conftest import MODELS
 
 Report = dict[str, Any]
-TIMES = ("training_seconds", "evaluation_seconds", "items_per_second", "peak_memory_mib")
+TIMES = (
+    "training_seconds",
+    "evaluation_seconds",
+    "items_per_second",
+    "peak_memory_mib",
+    "training_memory_mib",
+    "decoding_memory_mib",
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,37 @@
+"""Beam search within the memory there is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from raypeft.decoding.candidate import BeamSettings, Candidate
+from raypeft.decoding.search import decode
+from raypeft.modeling.memory import give_back, is_out_of_memory
+
+
+def decode_fitting(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    settings: BeamSettings,
+    *,
+    batch_size: int,
+) -> tuple[list[list[Candidate]], int]:
+    """`decode` with half as many prompts at once, from the first prompt on, for as long as memory runs out.
+
+    The longest prompts come first, so that little is lost, and all prompts are searched in batches of one size.
+
+    Returns:
+        The candidates, and the batch size that they were found with.
+
+    Raises:
+        Exception: what `decode` raises; a lack of memory only when one prompt is too much.
+    """
+    while True:
+        try:
+            return decode(model, tokenizer, prompts, settings, batch_size=batch_size), batch_size
+        except Exception as error:
+            if batch_size == 1 or not is_out_of_memory(error):
+                raise
+        # The error is gone by now, and with it the frames that hold tensors.
+        give_back()
+        batch_size //= 2

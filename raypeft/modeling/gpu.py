@@ -1,0 +1,50 @@
+"""A worker's share of its GPU."""
+
+import torch
+
+GIB = 2**30
+CUDA_CONTEXT = 512 * 2**20
+SLACK = 0.05
+POLLS, SECONDS_BETWEEN = 12, 5
+
+
+def limit_gpu_memory(gib: float | None) -> None:
+    """Let this process take no more of its GPU than a card of `gib` GiB would give it; nothing means the whole card.
+
+    What CUDA itself takes on such a card is left free (`torch.cuda.set_per_process_memory_fraction` counts only what
+    torch allocates). Without a GPU nothing happens.
+    """
+    if gib is None or not torch.cuda.is_available():
+        return
+    total = torch.cuda.get_device_properties().total_memory
+    torch.cuda.set_per_process_memory_fraction(memory_fraction(gib, total))
+
+
+def memory_fraction(gib: float, total: int) -> float:
+    """Share of a GPU with `total` bytes that torch may allocate so that a card of `gib` GiB would do."""
+    return min(1.0, max(0.0, gib * GIB - CUDA_CONTEXT) / total)
+
+
+def await_free_gpu(share: float) -> bool:
+    """Wait until others have left `share` of this worker's GPU, a minute at most (`ray.tune.utils.wait_for_gpu`).
+
+    A worker that was stopped may hold its memory for some seconds after its GPU was given to the next. Waiting needs
+    Ray and the package GPUtil; where one of them is missing, or the memory stays taken, work goes on and running out
+    of memory shows itself.
+
+    Returns:
+        Whether the memory is known to be free.
+    """
+    if not torch.cuda.is_available():
+        return False
+    import ray
+    from ray.tune.utils import wait_for_gpu
+
+    if not ray.is_initialized():
+        return False
+    own = torch.cuda.memory_reserved() + CUDA_CONTEXT
+    used = own / torch.cuda.get_device_properties().total_memory
+    try:
+        return bool(wait_for_gpu(target_util=1 - share + used + SLACK, retry=POLLS, delay_s=SECONDS_BETWEEN))
+    except (RuntimeError, ValueError):
+        return False

@@ -1,0 +1,39 @@
+"""How many items a trial handles at once."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from raypeft.spec.study import Study
+
+
+@dataclass
+class Batches:
+    """Items handled at once: what the study asks for, made smaller where memory runs out.
+
+    Attributes:
+        batch: effective batch size, which never changes.
+        micro: sequences a forward pass in training, a divisor of `batch`.
+        decode: prompts searched together.
+    """
+
+    batch: int
+    micro: int
+    decode: int
+
+    @classmethod
+    def of(cls, study: Study) -> Self:
+        """What the study asks for."""
+        training = study.training
+        return cls(training.batch, training.micro_batch or training.batch, study.test.decode_batch)
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes to one step of the optimiser."""
+        return self.batch // self.micro
+
+    def shrink_micro(self) -> bool:
+        """Halve the micro-batch, or come as near to that as divides the batch; false when it is one item already."""
+        if self.micro == 1:
+            return False
+        self.micro = max(size for size in range(1, self.micro // 2 + 1) if self.batch % size == 0)
+        return True

@@ -1,0 +1,71 @@
+"""A worker's share of its GPU, with torch's and GPUtil's answers put in their place where there is no GPU."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import ray
+import torch
+
+from raypeft.modeling import gpu
+
+GIB = 2**30
+
+
+def test_the_share_leaves_room_for_cuda_itself() -> None:
+    # 24 GiB less half a GiB, of 80
+    assert gpu.memory_fraction(24, 80 * GIB) == pytest.approx(23.5 / 80)
+    assert gpu.memory_fraction(100, 80 * GIB) == 1.0
+    assert gpu.memory_fraction(0.25, 80 * GIB) == 0.0
+
+
+def test_without_a_gpu_nothing_is_limited_or_waited_for() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    gpu.limit_gpu_memory(24)
+    assert gpu.await_free_gpu(1) is False
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A GPU of 40 GiB of which this process holds one; the list holds the shares in use that GPUtil will report."""
+    in_use: list[float] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: GIB // 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: SimpleNamespace(total_memory=40 * GIB))
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: ["0"])
+    monkeypatch.setattr(gpu, "SECONDS_BETWEEN", 0)
+
+    def list_gpus() -> list[SimpleNamespace]:
+        return [SimpleNamespace(id=0, uuid="GPU-0", memoryUtil=in_use[0] if len(in_use) == 1 else in_use.pop(0))]
+
+    monkeypatch.setitem(sys.modules, "GPUtil", SimpleNamespace(getGPUs=list_gpus))
+    return in_use
+
+
+def test_memory_of_a_stopped_worker_is_waited_for(card: list[float]) -> None:
+    card += [0.9, 0.9, 0.5, 0.02]
+    assert gpu.await_free_gpu(1) is True
+    assert card == [0.02]
+
+
+def test_memory_that_stays_taken_is_waited_for_in_vain(card: list[float]) -> None:
+    card += [0.4]
+    assert gpu.await_free_gpu(1) is False
+    # half a card is free beside a neighbour
+    assert gpu.await_free_gpu(0.5) is True
+
+
+def test_without_gputil_work_goes_on(card: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "GPUtil", None)
+    assert gpu.await_free_gpu(1) is False
+
+
+def test_the_limit_is_torchs(card: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[float] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", found.append)
+    gpu.limit_gpu_memory(None)
+    assert found == []
+    gpu.limit_gpu_memory(24)
+    assert found == pytest.approx([23.5 / 40])
