@@ -31,6 +31,7 @@ class Need:
         name: in the catalogue.
         files: what is needed of it; nothing means what transformers needs of a model.
         code: whether Python files that a model brings along are needed too.
+        gated: whether the catalogue knows that a licence has to be accepted first.
     """
 
     kind: Kind
@@ -39,10 +40,11 @@ class Need:
     revision: str | None
     files: tuple[str, ...] = ()
     code: bool = False
+    gated: bool = False
 
     def __str__(self) -> str:
-        at = f", {self.revision}" if self.revision else ""
-        return f"{self.kind} {self.name} ({self.repo}{at})"
+        known = [self.repo, *([self.revision] if self.revision else []), *(["gated"] if self.gated else [])]
+        return f"{self.kind} {self.name} ({', '.join(known)})"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Survey:
 def needs(resolved: ResolvedStudy) -> list[Need]:
     """Every model and data set of a study that is on the hub, and not in a folder."""
     models = [
-        Need("model", name, str(entry.hub), entry.revision, code=entry.trust_remote_code)
+        Need("model", name, str(entry.hub), entry.revision, code=entry.trust_remote_code, gated=entry.gated)
         for name, entry in resolved.models.items()
         if _on_hub("models", name, entry)
     ]

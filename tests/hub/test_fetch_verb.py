@@ -124,13 +124,14 @@ def test_a_study_starts_nothing_when_something_cannot_be_had(served: Hub, raypef
 
 
 def test_without_a_hub_one_message_names_everything(raypeft: Raypeft, tmp_path: Path) -> None:
-    own_study(tmp_path, "one", "two")
+    file = tmp_path / own_study(tmp_path, "one", "two")
+    file.write_text(file.read_text().replace("hub: a/two", "hub: a/two, gated: true"))
     for variables in ({"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}):
         done = raypeft("study", "own.yaml", **variables)
         assert (done.returncode, done.stdout) == (2, "")
         head, *named, reason, _ = done.stderr.split("To go on")[0].splitlines()
         assert head == "raypeft: own: not all of its models and data sets can be had, so nothing was started"
-        assert named == ["  model one (a/one)", "  model two (a/two)", "  dataset data (a/data)"]
+        assert named == ["  model one (a/one)", "  model two (a/two, gated)", "  dataset data (a/data)"]
         assert ("cannot be reached" if "HF_ENDPOINT" in variables else "HF_HUB_OFFLINE is set") in reason
     assert raypeft("fetch", "own.yaml", HF_HUB_OFFLINE="1").returncode == 2
 
