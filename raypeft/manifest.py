@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from raypeft import __version__
-from raypeft.data.sources import SPLITS, content_hash, load_split
+from raypeft.data.sources import SPLITS, content_hash, load_split, read_split
 from raypeft.errors import UserError
 from raypeft.files import write_json
 from raypeft.run import Run
@@ -40,7 +40,7 @@ def write_manifest(run: Run, revisions: Mapping[str, Mapping[str, str]] | None =
     models = {name: model_source(plan, name) for name in plan.resolved.models}
     known = run.manifest()
     if known:
-        if changed := [name for name in datasets if datasets[name] != known["datasets"].get(name)]:
+        if changed := [name for name in datasets if _hashes(datasets[name]) != _hashes(known["datasets"].get(name))]:
             raise UserError(
                 f"the data of {', '.join(changed)} differ from those this run began with",
                 where=str(run.folder),
@@ -91,13 +91,38 @@ def too_small(plan: Plan, items: Mapping[str, int]) -> list[str]:
 
 
 def data_hashes(plan: Plan) -> dict[str, Any]:
-    """Items and content hash of every split as the study uses it; a joint data set has no test split of its own."""
+    """Of every split as the study uses it: number of items and sha256 of their content; of the file it is taken from,
+    where that is, how many items it holds and which rows have none. A joint data set has no test split of its own.
+    """
     hashes: dict[str, Any] = {}
     for name, entry in plan.resolved.datasets.items():
-        used = [split for split in SPLITS if split != "test" or entry.join is None]
-        splits = {split: load_split(plan.resolved.datasets, name, split, plan.resolved.study.data) for split in used}
-        hashes[name] = {split: {"items": len(items), "sha256": content_hash(items)} for split, items in splits.items()}
+        hashes[name] = {}
+        for split in SPLITS:
+            if split == "test" and entry.join is not None:
+                continue
+            items = load_split(plan.resolved.datasets, name, split, plan.resolved.study.data)
+            hashes[name][split] = {"items": len(items), "sha256": content_hash(items)}
+            if entry.join is None:
+                found = read_split(name, entry, split)
+                hashes[name][split] |= {"source": found.source, "of": len(found.items), "dropped": found.incomplete}
     return hashes
+
+
+def remarks(plan: Plan, hashes: Mapping[str, Any]) -> list[str]:
+    """What a user should know of the data: dropped rows, and splits that are not as large as they should be."""
+    lines = []
+    for name, splits in hashes.items():
+        expected = plan.resolved.datasets[name].expected_items
+        for split, found in splits.items():
+            if dropped := found.get("dropped"):
+                lines.append(f"{name}: without intent or code, so dropped from {split}: {', '.join(dropped)}")
+            if split in expected and found["of"] != expected[split]:
+                lines.append(f"{name}: {found['of']:,} items in {split}, not the expected {expected[split]:,}")
+    return lines
+
+
+def _hashes(splits: Mapping[str, Any] | None) -> dict[str, str]:
+    return {split: found["sha256"] for split, found in (splits or {}).items()}
 
 
 def model_source(plan: Plan, name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from raypeft.files import write_text
 from raypeft.hub.fetching import provide
-from raypeft.manifest import write_manifest
+from raypeft.manifest import remarks, write_manifest
 from raypeft.progress import Progress
 from raypeft.report import write
 from raypeft.run import Run
@@ -47,6 +47,8 @@ def study(
     write_manifest(run, provide(resolved.pinned(run.manifest().get("revisions", {})), console))
     run = Run(run.folder)  # its plan has the recorded revisions
     with Progress(plan, console) as progress:
+        for remark in remarks(plan, run.manifest()["datasets"]):
+            progress.say(remark)
         if pending(run, stages):
             from raypeft.cluster import cluster
 

@@ -1,5 +1,6 @@
 """Shared by all tests: the embedded models, loaded once, and one Ray instance a session."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public data sets beside the repository; tests that need it skip where it is absent."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("RAYPEFT_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
     if not folder.is_dir():
-        pytest.skip(f"public data sets are not at {folder}")
+        pytest.skip(f"no folder {folder}; RAYPEFT_SHARED_DATA may name another with the public data sets")
     return folder

@@ -11,7 +11,7 @@ import pytest
 from raypeft import __version__, manifest
 from raypeft.errors import UserError
 from raypeft.files import read_json, write_text
-from raypeft.manifest import data_hashes, model_source, write_manifest
+from raypeft.manifest import data_hashes, model_source, remarks, write_manifest
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
@@ -148,3 +148,19 @@ def test_too_few_training_items_are_refused_before_anything_is_written(run: Run)
     assert "datasets.own-data: its 3 training items make 5 steps, too few for 10 reports" in str(caught.value)
     assert "icl.examples: 4 cannot be drawn from own-data's 3 training items" in str(caught.value)
     assert not run.manifest_file.exists()
+
+
+def test_dropped_rows_and_unexpected_sizes_are_told(run: Run, tmp_path: Path) -> None:
+    with (tmp_path / "data" / "train.jsonl").open("a") as stream:
+        stream.write('\n{"nl": null, "cmd": "x"}\n')
+    settings = ["catalogue.datasets.own-data.expected_items={train: 3, validation: 1200}"]
+    plan = Plan(resolve(str(tmp_path / "own.yaml"), settings=[*settings, "data.validation=1"]))
+    hashes = data_hashes(plan)
+    train, validation = hashes["own-data"]["train"], hashes["own-data"]["validation"]
+    assert (train["items"], train["of"], train["dropped"]) == (3, 3, ["line 4"])
+    assert train["source"] == str(tmp_path / "data" / "train.jsonl")
+    assert (validation["items"], validation["of"]) == (1, 2)
+    assert remarks(plan, hashes) == [
+        "own-data: without intent or code, so dropped from train: line 4",
+        "own-data: 2 items in validation, not the expected 1,200",
+    ]

@@ -1,29 +1,54 @@
-"""Items of a data set, read from its files."""
+"""Items of a data set, read from a local folder or from the hub."""
 
 import hashlib
 import json
+import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, TypeVar
 
+from raypeft.data.formats import SUFFIXES, read_rows
 from raypeft.errors import UserError
-from raypeft.spec.catalogue import DatasetEntry
+from raypeft.spec.catalogue import SPLITS, DatasetEntry, Split
 from raypeft.spec.study import Subsets
 
+__all__ = ["SPLITS", "Item", "Split", "SplitFile", "content_hash", "load_split", "local_folder", "read_split", "subset"]
+
 T = TypeVar("T")
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+# A folder that holds data sets in folders of their names, used in place of the hub.
+VARIABLE = "RAYPEFT_DATA"
+USUAL_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test",),
+}
 
 
 @dataclass(frozen=True)
 class Item:
-    """One intent and the code that answers it; `id` is the data set's own, or the number of its line in the file."""
+    """One intent and the code that answers it; `id` is the data set's own, or the number of its line or row."""
 
     id: str
     intent: str
     code: str
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """The whole of a split.
+
+    Attributes:
+        source: where it was read: a path, or repository, revision and path of the hub.
+        items: those with intent and code, in file order.
+        incomplete: where rows stand whose intent or code is null.
+    """
+
+    source: str
+    items: list[Item]
+    incomplete: list[str]
 
 
 def load_split(datasets: Mapping[str, DatasetEntry], name: str, split: Split, subsets: Subsets) -> list[Item]:
@@ -39,31 +64,59 @@ def load_split(datasets: Mapping[str, DatasetEntry], name: str, split: Split, su
         subsets: the study's.
 
     Raises:
-        UserError: the folder, file or a column is missing, a line is not JSON, or a test row is null.
+        UserError: the folder, file or a column is missing, a file is not what it seems, or a test row is null.
     """
     entry = datasets[name]
     if entry.join is not None:
         items = [item for part in entry.join for item in load_split(datasets, part, split, subsets)]
         random.Random(f"{subsets.seed}:{split}:{name}").shuffle(items)
         return items
-    where = f"catalogue.datasets.{name}"
-    folder = entry.path(f"{where}.folder")
-    if folder is None:
+    found = read_split(name, entry, split)
+    if split == "test" and found.incomplete:
+        place = f"{found.source}, {found.incomplete[0]}"
+        raise UserError("has no intent or no code, and a test item needs both", where=place)
+    if not found.items:
         raise UserError(
-            f"is on the hub ({entry.hub}), and only local folders of JSON lines are read",
-            where=where,
-            hint="Download its files, and name their folder with folder: instead of hub:",
+            f"{found.source} holds no row with both intent and code", where=f"catalogue.datasets.{name}.files.{split}"
         )
-    path = folder / entry.files[split]
+    return subset(found.items, getattr(subsets, split), f"{subsets.seed}:{split}")
+
+
+def read_split(name: str, entry: DatasetEntry, split: Split) -> SplitFile:
+    """Read all of a split of a data set that joins no others.
+
+    Raises:
+        UserError: the folder, file or a column is missing, or a file is not what it seems.
+    """
+    where = f"catalogue.datasets.{name}"
+    folder = local_folder(name, entry)
+    path = _hub_file(entry, split) if folder is None else _file(folder, entry, split, where)
+    source = f"{entry.hub}@{entry.revision or 'main'}:{entry.file(split)}" if folder is None else str(path)
+    items: list[Item] = []
+    incomplete: list[str] = []
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{path} cannot be read: {reason}", where=f"{where}.files.{split}") from error
-    items = _items(text, entry, path, f"{where}.columns", keep_null=split == "test")
-    if not items:
-        raise UserError(f"{path} holds no row with both intent and code", where=f"{where}.files.{split}")
-    return subset(items, getattr(subsets, split), f"{subsets.seed}:{split}")
+        for place, row in read_rows(path):
+            item = _item(row, entry, path, place, f"{where}.columns")
+            if item is None:
+                incomplete.append(place)
+            else:
+                items.append(item)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", where=f"{where}.files.{split}") from error
+    return SplitFile(source, items, incomplete)
+
+
+def local_folder(name: str, entry: DatasetEntry) -> Path | None:
+    """The folder of a data set; for one of the hub `$RAYPEFT_DATA/<name>`, where there is such a folder.
+
+    Raises:
+        UserError: the folder that the entry names does not exist.
+    """
+    if entry.hub is None:
+        return entry.path(f"catalogue.datasets.{name}.folder")
+    home = os.environ.get(VARIABLE)
+    folder = Path(home).expanduser() / name if home else None
+    return folder if folder and folder.is_dir() else None
 
 
 def subset(items: Sequence[T], size: int | None, seed: str) -> list[T]:
@@ -75,37 +128,56 @@ def subset(items: Sequence[T], size: int | None, seed: str) -> list[T]:
 
 
 def content_hash(items: Sequence[Item]) -> str:
-    """sha256 over intents and code in order, so that two runs can be shown to use the same data."""
+    """sha256 of the items in one form, whatever they were read from: JSON lines of `id`, `nl` and `cmd` in UTF-8."""
     digest = hashlib.sha256()
     for item in items:
-        digest.update(json.dumps([item.intent, item.code], ensure_ascii=False).encode())
-        digest.update(b"\n")
+        row = {"id": item.id, "nl": item.intent, "cmd": item.code}
+        digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _items(text: str, entry: DatasetEntry, path: Path, columns_key: str, *, keep_null: bool) -> list[Item]:
-    items: list[Item] = []
-    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON texts may hold U+2028 as it is
-        if not line.strip():
+def _hub_file(entry: DatasetEntry, split: Split) -> Path:
+    from raypeft.hub import hub_file
+
+    return hub_file(str(entry.hub), entry.file(split), revision=entry.revision, kind="dataset")
+
+
+def _file(folder: Path, entry: DatasetEntry, split: Split, where: str) -> Path:
+    """The file the entry names; where it names none, or is of the hub, the first of the usual names that is there."""
+    named = [entry.files[split]] if split in entry.files else []
+    usual = [f"{stem}{suffix}{packed}" for stem in USUAL_NAMES[split] for suffix in SUFFIXES for packed in ("", ".gz")]
+    names = named if named and entry.hub is None else [*named, *usual]
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        stems = named if names == named else [*named, *(f"{stem}.*" for stem in USUAL_NAMES[split])]
+        raise UserError(
+            f"{folder} has no file {' or '.join(stems)}",
+            where=f"{where}.files.{split}",
+            hint=f"It has: {', '.join(sorted(path.name for path in folder.iterdir())[:20]) or 'nothing'}",
+        )
+    return found
+
+
+def _item(row: Any, entry: DatasetEntry, path: Path, place: str, columns_key: str) -> Item | None:
+    """The item of a row, none where intent or code is null."""
+    if not isinstance(row, dict):
+        raise UserError("is not a JSON object", where=f"{path}, {place}")
+    values = {}
+    for part, names in entry.columns.items():
+        options = [names] if isinstance(names, str) else names
+        column = next((name for name in options if name in row), None)
+        if column is None and part == "id" and len(options) > 1:
             continue
-        place = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"is not JSON: {error}", where=place) from error
-        if not isinstance(row, dict):
-            raise UserError("is not a JSON object", where=place)
-        if absent := [column for column in entry.columns.values() if column not in row]:
+        if column is None:
             raise UserError(
-                f"{place} has no column '{absent[0]}'", where=columns_key, hint=f"Its columns are: {', '.join(row)}"
+                f"{path}, {place} has no column '{options[0]}'",
+                where=columns_key,
+                hint=f"Its columns are: {', '.join(map(str, row))}",
             )
-        intent, code = row[entry.columns["intent"]], row[entry.columns["code"]]
-        if intent is None or code is None:
-            if keep_null:
-                raise UserError("has no intent or no code, and a test item needs both", where=place)
-            continue
-        if not (isinstance(intent, str) and isinstance(code, str)):
-            raise UserError("intent and code must be texts", where=place)
-        identifier = row[entry.columns["id"]] if "id" in entry.columns else number
-        items.append(Item(str(identifier), intent, code))
-    return items
+        values[part] = row[column]
+    intent, code = values["intent"], values["code"]
+    if intent is None or code is None:
+        return None
+    if not (isinstance(intent, str) and isinstance(code, str)):
+        raise UserError("intent and code must be texts", where=f"{path}, {place}")
+    return Item(str(values.get("id", place.split()[-1])), intent, code)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from huggingface_hub import constants
 
+from raypeft.data.sources import local_folder
 from raypeft.errors import UserError
 from raypeft.hub.faults import HubError, Kind, page
 from raypeft.hub.repository import (
@@ -17,7 +18,7 @@ from raypeft.hub.repository import (
     missing_bytes,
     model_files,
 )
-from raypeft.spec.catalogue import DatasetEntry, ModelEntry
+from raypeft.spec.catalogue import SPLITS
 from raypeft.spec.resolve import ResolvedStudy
 
 AT_ONCE = 16
@@ -70,12 +71,12 @@ def needs(resolved: ResolvedStudy) -> list[Need]:
     models = [
         Need("model", name, str(entry.hub), entry.revision, code=entry.trust_remote_code, gated=entry.gated)
         for name, entry in resolved.models.items()
-        if _on_hub("models", name, entry)
+        if entry.hub is not None
     ]
     return models + [
-        Need("dataset", name, str(entry.hub), entry.revision, files=tuple(entry.files.values()))
+        Need("dataset", name, str(entry.hub), entry.revision, files=tuple(map(entry.file, SPLITS)))
         for name, entry in resolved.datasets.items()
-        if _on_hub("datasets", name, entry)
+        if entry.hub is not None and local_folder(name, entry) is None
     ]
 
 
@@ -117,10 +118,6 @@ def ways_on() -> str:
         "  folder: …              instead of hub: for an entry under catalogue: in the study\n"
         "  --model, --dataset     for a part of the study"
     )
-
-
-def _on_hub(kind: str, name: str, entry: ModelEntry | DatasetEntry) -> bool:
-    return entry.hub is not None and entry.path(f"catalogue.{kind}.{name}.folder") is None
 
 
 def _look_up(need: Need) -> str | Wanted:

@@ -1,9 +1,10 @@
 """Models and data sets a study can name."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +17,8 @@ BILLION = 10**9
 
 Architecture = Literal["decoder", "encoder_decoder"]
 TargetList = Literal["attention", "feedforward"]
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 # Names become folders of a run and parts of cell and trial names.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -93,13 +96,17 @@ class ModelEntry(Location):
 
 
 class DatasetEntry(Location):
-    """A data set: JSON-lines files of intents and code, or several data sets trained on together.
+    """A data set: files of intents and code, or several data sets trained on together.
 
     Attributes:
         join: names of the data sets whose training and validation items it joins; it is tested on each of them by
             itself, within that one's own token limits and stop strings.
-        files: file of each split, relative to the folder or repository.
-        columns: names of the intent and code columns, and of the item's identifier where there is one.
+        files: file of each split, relative to the folder or repository; absent, the usual names are looked for.
+        columns: names of the intent and code columns, and of the item's identifier where there is one; of several
+            names the first that a row has, and of several for an identifier a row may have none.
+        expected_items: rows that the splits should hold, null ones left out.
+        origin: regular expression for the part of an item's identifier that says what it was taken from; items of one
+            origin belong in one split.
         max_prompt_tokens: longest prompt of a tuned model, in tokens of its tokenizer, template included.
         max_code_tokens: longest target, and the most tokens that are decoded.
         stop_strings: texts that end a candidate.
@@ -107,12 +114,13 @@ class DatasetEntry(Location):
 
     title: str
     join: Annotated[list[Name], Field(min_length=2)] | None = None
-    files: dict[Literal["train", "validation", "test"], str] = {
-        "train": "train.jsonl",
-        "validation": "validation.jsonl",
-        "test": "test.jsonl",
+    files: dict[Split, str] = {}
+    columns: dict[Literal["intent", "code", "id"], str | Annotated[list[str], Field(min_length=1)]] = {
+        "intent": "nl",
+        "code": "cmd",
     }
-    columns: dict[Literal["intent", "code", "id"], str] = {"intent": "nl", "code": "cmd"}
+    expected_items: dict[Split, Annotated[int, Field(gt=0)]] = {}
+    origin: str | None = None
     max_prompt_tokens: int = Field(default=64, gt=0)
     max_code_tokens: int = Field(default=64, gt=0)
     stop_strings: list[str] = []
@@ -125,21 +133,26 @@ class DatasetEntry(Location):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        wrong = [
-            (f"files.{split}", "is missing") for split in ("train", "validation", "test") if split not in self.files
-        ]
-        wrong += [(f"columns.{column}", "is missing") for column in ("intent", "code") if column not in self.columns]
+        wrong = [(f"columns.{column}", "is missing") for column in ("intent", "code") if column not in self.columns]
         if self.join is not None:
             wrong += [
                 (key, "belongs to the data sets that are joined")
-                for key in ("files", "columns")
+                for key in ("files", "columns", "expected_items", "origin")
                 if getattr(self, key) != type(self).model_fields[key].default
             ]
             twice = [name for name in dict.fromkeys(self.join) if self.join.count(name) > 1]
             wrong += [("join", f"'{name}' stands twice") for name in twice]
+        try:
+            re.compile(self.origin or "")
+        except re.error as error:
+            wrong.append(("origin", f"is not a regular expression: {error}"))
         if wrong:
             raise Inconsistent(wrong)
         return self
+
+    def file(self, split: Split) -> str:
+        """Path of a split's file in a hub repository."""
+        return self.files.get(split, f"{split}.jsonl")
 
 
 class Catalogue(Strict):
@@ -148,9 +161,31 @@ class Catalogue(Strict):
     models: dict[Name, ModelEntry] = {}
     datasets: dict[Name, DatasetEntry] = {}
 
+    def completed(self, own: dict[str, Any]) -> dict[str, Any]:
+        """The raw content of another catalogue, its entries of known names completed with the keys they do not give.
+
+        An entry that names another place takes neither revision nor files from the known one.
+        """
+        filled = dict(own)
+        for kind, known in (("models", self.models), ("datasets", self.datasets)):
+            entries = own.get(kind)
+            if not isinstance(entries, dict):
+                continue
+            filled[kind] = {
+                name: _completed(entry, known[name]) if name in known and isinstance(entry, dict) else entry
+                for name, entry in entries.items()
+            }
+        return filled
+
     def extended(self, other: "Catalogue") -> "Catalogue":
         """This catalogue with the entries of another, which win."""
         return Catalogue(models={**self.models, **other.models}, datasets={**self.datasets, **other.datasets})
+
+
+def _completed(own: dict[str, Any], known: ModelEntry | DatasetEntry) -> dict[str, Any]:
+    moved = not {"hub", "folder", "join"}.isdisjoint(own)
+    stale = {"hub", "revision", "folder", "join", "files"} if moved else set()
+    return {**known.model_dump(mode="json", exclude_unset=True, exclude=stale), **own}
 
 
 @cache

@@ -93,6 +93,8 @@ def resolve(
     for setting in settings:
         _set(content, setting)
     where = str(path) + (f", at scale {scale}" if scale else "") + "".join(f", with {setting}" for setting in settings)
+    if isinstance(own := content.get("catalogue"), dict):
+        content["catalogue"] = shipped_catalogue().completed(own)
     short = _name_direct_models(content, where)
     _check(content, where)
     _keep(content, "models", [short.get(model, model) for model in models])

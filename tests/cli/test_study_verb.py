@@ -135,6 +135,9 @@ def test_lists_have_one_line_a_name(call: Call) -> None:
     assert [line.split()[0] for line in models if line.endswith(" (gated)")] == ["llama-3.2-1b", "llama-3.2-3b"]
     assert call("list", "datasets").out.splitlines() == [
         "dataset               title                  from",
+        "conala                CoNaLa                 neulab/docprompting-conala",
+        "codealpacapy          CodeAlpacaPy           antolin/codealpaca-filtered",
+        "joint                 Joint                  conala, codealpacapy",
         "snippets              Snippets               embedded:snippets",
         "snippets-collections  Snippets, collections  embedded:snippets-collections",
         "snippets-texts        Snippets, texts        embedded:snippets-texts",

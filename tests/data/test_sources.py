@@ -1,13 +1,17 @@
 """Reading data sets: columns, null rows, odd characters, subsets, hashes."""
 
+import csv
+import gzip
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
-from raypeft.data.sources import SPLITS, Item, content_hash, load_split, subset
+from raypeft.data.sources import SPLITS, Item, content_hash, load_split, local_folder, subset
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import DatasetEntry, shipped_catalogue
 from raypeft.spec.study import Subsets
@@ -22,6 +26,22 @@ def entry(folder: Path, **further: Any) -> DatasetEntry:
 def write(folder: Path, rows: list[dict[str, Any]], split: str = "train") -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / f"{split}.jsonl").write_bytes(text.encode())
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """In the format of the file's suffix."""
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif path.suffix == ".csv":
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
 
 
 def refused(folder: Path, split: Any = "train", **further: Any) -> str:
@@ -101,9 +121,11 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
 def test_a_missing_folder_or_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = "catalogue.datasets.own"
     assert refused(tmp_path / "absent").startswith(f"{key}.folder: folder {tmp_path}/absent does not exist\nCorrect it")
-    assert refused(tmp_path) == f"{key}.files.train: {tmp_path}/train.jsonl cannot be read: No such file or directory"
+    assert refused(tmp_path) == f"{key}.files.train: {tmp_path} has no file train.*\nIt has: nothing"
+    named = refused(tmp_path, files={"train": "t.csv"})
+    assert named == f"{key}.files.train: {tmp_path} has no file t.csv\nIt has: nothing"
     (tmp_path / "train.jsonl").write_bytes(b'{"nl": "\xff"}')
-    assert refused(tmp_path).startswith(f"{key}.files.train: {tmp_path}/train.jsonl cannot be read: 'utf-8' codec")
+    assert refused(tmp_path).startswith(f"{tmp_path}/train.jsonl cannot be read: 'utf-8' codec")
     monkeypatch.setenv("EMPTY", "")
     monkeypatch.delenv("NOWHERE", raising=False)
     assert refused(Path("${NOWHERE}/${EMPTY}")) == (
@@ -116,9 +138,34 @@ def test_a_split_without_a_usable_row_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path).endswith("train.jsonl holds no row with both intent and code")
 
 
-def test_a_data_set_on_the_hub_is_to_be_downloaded() -> None:
-    with pytest.raises(UserError, match=r"catalogue\.datasets\.own: is on the hub \(a/b\)"):
-        load_split({"own": DatasetEntry(title="Own", hub="a/b")}, "own", "test", ALL)
+def test_a_folder_stands_in_for_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_hub = DatasetEntry(title="Own", hub="a/b", files={"train": "own-train.csv"})
+    monkeypatch.delenv("RAYPEFT_DATA", raising=False)
+    assert local_folder("own", on_hub) is None
+    monkeypatch.setenv("RAYPEFT_DATA", str(tmp_path))
+    assert local_folder("own", on_hub) is None
+    (tmp_path / "own").mkdir()
+    assert local_folder("own", on_hub) == tmp_path / "own"
+    write(tmp_path / "own", [{"nl": "a", "cmd": "b"}])
+    assert load_split({"own": on_hub}, "own", "train", ALL) == [Item("1", "a", "b")]
+    # the hub's own file, where the folder holds it
+    (tmp_path / "own" / "own-train.csv").write_text("nl,cmd\nc,d\n")
+    assert load_split({"own": on_hub}, "own", "train", ALL) == [Item("1", "c", "d")]
+
+
+@pytest.mark.parametrize("name", ["validation.json", "valid.csv", "dev.jsonl.gz", "val.parquet"])
+def test_a_file_is_found_by_the_usual_names(tmp_path: Path, name: str) -> None:
+    write_rows(tmp_path / name, [{"nl": "a", "cmd": "b"}])
+    assert load_split({"own": entry(tmp_path)}, "own", "validation", ALL) == [Item("1", "a", "b")]
+
+
+def test_of_several_names_of_a_column_the_first_that_is_there_counts(tmp_path: Path) -> None:
+    columns = {"intent": ["ask", "nl"], "code": "cmd", "id": ["key", "id"]}
+    write(tmp_path, [{"nl": "a", "cmd": "b", "id": 5}, {"ask": "c", "nl": "x", "cmd": "d", "key": "k"}])
+    items = load_split({"own": entry(tmp_path, columns=columns)}, "own", "train", ALL)
+    assert items == [Item("5", "a", "b"), Item("k", "c", "d")]
+    write(tmp_path, [{"nl": "a", "cmd": "b"}])
+    assert load_split({"own": entry(tmp_path, columns=columns)}, "own", "train", ALL) == [Item("1", "a", "b")]
 
 
 def test_folders_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,11 +208,11 @@ def test_a_joint_data_set_is_all_that_its_parts_give_shuffled(tmp_path: Path) ->
     assert len(whole) == 40 and {item.code for item in whole} == {"validation"}
 
 
-def test_the_hash_is_of_intents_and_code_in_order() -> None:
+def test_the_hash_is_of_the_content_in_order() -> None:
     items = [Item("1", "add ä", "a + b"), Item("2", "x", "y\n")]
-    expected = hashlib.sha256('["add ä", "a + b"]\n["x", "y\\n"]\n'.encode()).hexdigest()
+    text = '{"id": "1", "nl": "add ä", "cmd": "a + b"}\n{"id": "2", "nl": "x", "cmd": "y\\n"}\n'
+    expected = hashlib.sha256(text.encode()).hexdigest()
     assert content_hash(items) == expected
-    assert content_hash([Item("other", item.intent, item.code) for item in items]) == expected
     assert content_hash(items[::-1]) != expected
     assert content_hash([Item("1", "add ä", "a + c"), items[1]]) != expected
     assert content_hash([Item("1", 'a", "b', "c")]) != content_hash([Item("1", "a", 'b", "c')])
@@ -179,7 +226,20 @@ def test_the_embedded_data_read() -> None:
     assert min(sizes.values()) > 90
 
 
-def test_the_public_data_sets_read(shared_data: Path) -> None:
-    known = {"conala": DatasetEntry(title="CoNaLa", folder=str(shared_data / "conala"))}
-    splits = {split: load_split(known, "conala", split, ALL) for split in SPLITS}
-    assert {split: len(items) for split, items in splits.items()} == {"train": 2135, "validation": 201, "test": 543}
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("conala", ("03b15aeb", "771e5010", "cc4eea86")), ("codealpacapy", ("69bab886", "e89e728a", "3aed3ab2"))],
+)
+def test_the_public_data_sets_read(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, name: str, start: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("RAYPEFT_DATA", str(shared_data))
+    known = shipped_catalogue().datasets
+    if name == "codealpacapy":
+        known = {name: known[name].model_copy(update={"columns": {"intent": "nl", "code": "cmd", "id": "id"}})}
+    splits = {split: load_split(known, name, split, ALL) for split in SPLITS}
+    assert {split: len(items) for split, items in splits.items()} == known[name].expected_items
+    for split, beginning in zip(SPLITS, start, strict=True):
+        file = (shared_data / name / f"{split}.jsonl").read_bytes()
+        assert content_hash(splits[split]) == hashlib.sha256(file).hexdigest()
+        assert content_hash(splits[split]).startswith(beginning)

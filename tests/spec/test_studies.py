@@ -173,7 +173,7 @@ def test_a_study_brings_its_own_models_and_data(write_study: WriteStudy) -> None
     )
     assert resolved.models["own-model"].targets == {"attention": ["q_proj"]}
     assert resolved.datasets["own-data"].columns == {"intent": "ask", "code": "answer"}
-    assert resolved.datasets["own-data"].files["test"] == "test.jsonl"
+    assert resolved.datasets["own-data"].files == {}
 
 
 def test_a_model_of_ones_own_needs_no_more_than_a_place(write_study: WriteStudy) -> None:
@@ -200,14 +200,15 @@ def test_a_name_must_do_as_a_folder(write_study: WriteStudy, name: str) -> None:
 
 
 def test_a_place_is_a_hub_name_or_a_folder(write_study: WriteStudy) -> None:
-    datasets = "{both: {title: B, hub: a/b, folder: d}, neither: {title: N}, files: {title: F, folder: d, files: {}}}"
+    datasets = (
+        "{both: {title: B, hub: a/b, folder: d}, neither: {title: N}, columns: {title: F, folder: d, columns: {}}}"
+    )
     lines = refused(write_study(SMALL + f"catalogue: {{datasets: {datasets}}}\n"))
     assert lines[1:] == [
         "  catalogue.datasets.both: needs exactly one of hub, folder and join",
         "  catalogue.datasets.neither: needs exactly one of hub, folder and join",
-        "  catalogue.datasets.files.files.train: is missing",
-        "  catalogue.datasets.files.files.validation: is missing",
-        "  catalogue.datasets.files.files.test: is missing",
+        "  catalogue.datasets.columns.columns.intent: is missing",
+        "  catalogue.datasets.columns.columns.code: is missing",
     ]
 
 
