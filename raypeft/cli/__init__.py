@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from raypeft.cli.fetch import fetch
+from raypeft.cli.export import export
 from raypeft.cli.list import list_
 from raypeft.cli.report import report
 from raypeft.cli.status import status
@@ -27,6 +28,7 @@ app.command("status")(status)
 app.command("trials")(trials)
 app.command("trial")(trial)
 app.command("report")(report)
+app.command("export")(export)
 app.command("list")(list_)
 app.command("fetch")(fetch)
 

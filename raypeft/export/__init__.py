@@ -1,0 +1,1 @@
+"""A cell's selected weights as a folder that others load without this package."""

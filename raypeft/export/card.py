@@ -1,0 +1,225 @@
+"""The model card of an exported folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from raypeft import __version__
+from raypeft.data.prompts import package_test_prompt, tuned_prompt
+from raypeft.export.snippet import Snippet
+from raypeft.modeling.qkv import NATIVE_CORES
+from raypeft.report.formatting import count, hyperparameters, loss, percent
+from raypeft.run import Run
+from raypeft.spec.catalogue import Architecture
+from raypeft.spec.documents import dump_yaml
+from raypeft.spec.plan import Cell
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is exported, and how it will be called.
+
+    Attributes:
+        base_model: hub id or folder of the base model, as the user wants it called.
+        architecture: decoder or encoder-decoder.
+        folder: name of the exported folder, or its repository.
+        merged: whether the adapter is merged into the base model.
+        license: identifier of the licence it is passed on under.
+    """
+
+    run: Run
+    cell: Cell
+    base_model: str
+    architecture: Architecture
+    folder: str
+    merged: bool
+    license: str
+
+
+def card(export: Export) -> str:
+    """A README.md with a hub's metadata on top: results, use, training, data and licences."""
+    run, cell = export.run, export.cell
+    resolved, selection = run.plan.resolved, run.selection(cell) or {}
+    study, dataset = resolved.study, resolved.datasets[cell.dataset]
+    model, technique = resolved.models[cell.model], resolved.techniques[cell.technique]
+    test = run.test(cell)
+    whole = technique.kind == "full"
+    title = f"{model.title}, {technique.title}, {dataset.title}"
+    prompt = prompt_text(study.protocol.test_prompt, export.architecture)
+    return _template().render(
+        front=f"---\n{dump_yaml(_front(export, title, test))}---",
+        title=title,
+        technique=technique.title,
+        model=model.title,
+        dataset=dataset.title,
+        study=resolved.name,
+        question=study.question,
+        merged=export.merged,
+        whole=whole,
+        trainable=count(selection["trainable_parameters"]),
+        base_model=export.base_model,
+        revision=model.revision,
+        notes=_notes(export),
+        test=test,
+        beams=study.test.beams,
+        results=_results(test["metrics"]) if test else [],
+        criterion="lowest validation loss" if selection["select_by"] == "loss" else "highest validation EM@10",
+        considered=f"{selection['considered']} trial{'' if selection['considered'] == 1 else 's'}",
+        validation_loss=loss(selection["validation_loss"]),
+        snippet=_snippet(export, prompt),
+        prompt=prompt,
+        stop_strings=" or ".join(f"`{json.dumps(stop)}`" for stop in dataset.stop_strings),
+        max_new_tokens=dataset.max_code_tokens,
+        training=_training(export, selection),
+        data_source=f"`{dataset.hub}`" if dataset.hub else "read from files",
+        license=export.license,
+        versions=", ".join(f"{name} {version}" for name, version in _versions(run).items()),
+    )
+
+
+def write_card(export: Export, folder: Path) -> None:
+    """Write the card as the folder's README.md."""
+    (folder / "README.md").write_text(card(export), encoding="utf-8")
+
+
+def prompt_text(test_prompt: str, architecture: Architecture) -> str:
+    """The test prompt of a tuned model with `{intent}` where the intent goes."""
+    build = package_test_prompt if test_prompt == "package" else tuned_prompt
+    return build("{intent}", architecture)
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown
+    )
+    return environment.get_template("card.md.j2")
+
+
+def _front(export: Export, title: str, test: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Metadata as huggingface.co's model cards have it."""
+    resolved = export.run.plan.resolved
+    dataset, technique = resolved.datasets[export.cell.dataset], resolved.techniques[export.cell.technique]
+    task = "text-generation" if export.architecture == "decoder" else "text2text-generation"
+    is_adapter = technique.kind == "adapter" and not export.merged
+    front: dict[str, Any] = {
+        "license": export.license,
+        "base_model": export.base_model,
+        "library_name": "peft" if is_adapter else "transformers",
+        "pipeline_tag": task,
+        "language": ["code", "en"],
+        "tags": ["code", "raypeft", technique.title],
+    }
+    if dataset.hub:
+        front["datasets"] = [dataset.hub]
+    if test:
+        metrics = test["metrics"]
+        values = {f"EM@{k}": metrics.get(f"em@{k}") for k in (1, 10)} | {"CodeBLEU": metrics["codebleu"]["score"]}
+        front["model-index"] = [
+            {
+                "name": title,
+                "results": [
+                    {
+                        "task": {"type": task},
+                        "dataset": {"name": dataset.title, "type": dataset.hub or export.cell.dataset, "split": "test"},
+                        "metrics": [
+                            {"type": name.lower(), "name": name, "value": round(value, 2)}
+                            for name, value in values.items()
+                            if value is not None
+                        ],
+                    }
+                ],
+            }
+        ]
+    return front
+
+
+def _notes(export: Export) -> list[str]:
+    resolved = export.run.plan.resolved
+    technique, entry = resolved.techniques[export.cell.technique], resolved.models[export.cell.model]
+    is_adapter = technique.kind == "adapter" and not export.merged
+    notes = []
+    if technique.quantization and not export.merged:
+        notes.append(f"The adapter was trained on {technique.quantization} weights; load the base model so too.")
+    if technique.quantization and export.merged:
+        notes.append(
+            f"The adapter was trained and tested on {technique.quantization} weights and is merged here into the "
+            "weights as they were before, so its results may differ a little from those below."
+        )
+    if entry.qkv_layout not in (None, NATIVE_CORES):
+        layout = f"The base model's checkpoint lays out its attention rows for {entry.qkv_layout} cores"
+        notes.append(
+            f"{layout}, and so does this adapter. transformers' own class reads 4: there, reorder both, as below."
+            if is_adapter
+            else f"{layout}. The weights here are reordered for transformers' own class; load them without remote code."
+        )
+    return notes
+
+
+def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    exact = [(f"EM@{k} (%)", percent(metrics[f"em@{k}"])) for k in (1, 2, 5, 10) if f"em@{k}" in metrics]
+    return [
+        *exact,
+        ("CodeBLEU", percent(metrics["codebleu"]["score"])),
+        ("CodeBLEU, flat", percent(metrics["codebleu_flat"]["score"])),
+        ("chrF", percent(metrics["chrf"])),
+    ]
+
+
+def _training(export: Export, selection: Mapping[str, Any]) -> list[tuple[str, str]]:
+    run, study = export.run, export.run.plan.resolved.study
+    items = run.manifest().get("datasets", {}).get(export.cell.dataset, {})
+    sizes = ", ".join(f"{split['items']} {name}" for name, split in items.items())
+    report = f"{selection['checkpoint_report']} of {run.plan.reports}"
+    training = study.training
+    return [
+        ("hyperparameters", hyperparameters(selection["hyperparameters"])),
+        ("trained weights", f"{count(selection['trainable_parameters'])} of {count(selection['parameters'])}"),
+        ("items", sizes or "not recorded"),
+        ("epochs", f"at most {training.epochs:g}; the checkpoint is that of report {report}"),
+        ("optimiser", f"{training.optimizer}, batch {training.batch}, warm-up {training.warmup:g}, linear decay"),
+        ("seed", str(training.seed)),
+        ("peak memory", f"{count(round(selection['peak_memory_mib']))} MiB"),
+        ("training time", f"{count(round(selection['training_seconds']))} s"),
+    ]
+
+
+def _versions(run: Run) -> dict[str, str]:
+    manifest = run.manifest()
+    return {"raypeft": manifest.get("raypeft", __version__)} | {
+        name: version
+        for name, version in manifest.get("versions", {}).items()
+        if name in ("torch", "transformers", "peft")
+    }
+
+
+def _snippet(export: Export, prompt: str) -> str:
+    resolved = export.run.plan.resolved
+    technique, entry = resolved.techniques[export.cell.technique], resolved.models[export.cell.model]
+    dataset, test = resolved.datasets[export.cell.dataset], resolved.study.test
+    is_adapter = technique.kind == "adapter" and not export.merged
+    return str(
+        Snippet(
+            folder=export.folder,
+            base_model=export.base_model if is_adapter else None,
+            revision=entry.revision,
+            architecture=export.architecture,
+            quantization=technique.quantization,
+            cores=entry.qkv_layout if entry.qkv_layout != NATIVE_CORES else None,
+            prompt=prompt,
+            beams=test.beams,
+            candidates=test.candidates,
+            max_new_tokens=dataset.max_code_tokens,
+            stop_strings=tuple(dataset.stop_strings),
+        )
+    )

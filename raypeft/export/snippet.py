@@ -1,0 +1,100 @@
+"""The lines of Python in a model card that use the exported folder without this package."""
+
+from dataclasses import dataclass
+
+from raypeft.spec.catalogue import Architecture
+from raypeft.spec.technique import Quantization
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """What the code depends on.
+
+    Attributes:
+        folder: the exported folder or its repository.
+        base_model: hub id or folder; none where the folder is a whole model.
+        revision: of the base model.
+        architecture: decoder or encoder-decoder.
+        quantization: of the base model's weights.
+        cores: layout of the checkpoint's fused attention projection, where transformers reads another.
+        prompt: its text, with `{intent}` where the intent goes.
+        beams, candidates, max_new_tokens, stop_strings: of the search.
+    """
+
+    folder: str
+    base_model: str | None
+    revision: str | None
+    architecture: Architecture
+    quantization: Quantization | None
+    cores: int | None
+    prompt: str
+    beams: int
+    candidates: int
+    max_new_tokens: int
+    stop_strings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        seq2seq = self.architecture == "encoder_decoder"
+        auto = "AutoModelForSeq2SeqLM" if seq2seq else "AutoModelForCausalLM"
+        source = self.base_model or self.folder
+        revision = f", revision={self.revision!r}" if self.revision and self.base_model else ""
+        names = [auto, "AutoTokenizer"] + (["BitsAndBytesConfig"] if self._quantized else [])
+        lines = ["import torch"] if self.cores or self._quantized == "4bit" else []
+        lines += ["from peft import PeftModel"] if self.base_model else []
+        lines += [f"from transformers import {', '.join(names)}", ""]
+        options = revision + (f", quantization_config={self._quantization_config()}" if self._quantized else "")
+        lines += [
+            f"tokenizer = AutoTokenizer.from_pretrained({source!r}{revision})",
+            f"model = {auto}.from_pretrained({source!r}{options})",
+        ]
+        if self.base_model:
+            lines.append(f"model = PeftModel.from_pretrained(model, {self.folder!r})")
+            lines += self._reordering()
+        limits = [
+            f"num_beams={self.beams}",
+            f"num_return_sequences={self.candidates}",
+            f"max_new_tokens={self.max_new_tokens}",
+            "do_sample=False",
+        ]
+        if self.stop_strings:
+            limits += [f"stop_strings={list(self.stop_strings)!r}", "tokenizer=tokenizer"]
+        new = "output" if seq2seq else 'output[:, inputs["input_ids"].shape[1] :]'
+        first_lines = [f"text = text.split({stop!r})[0]" for stop in self.stop_strings]
+        lines += [
+            "model.eval()",
+            "",
+            f"prompt = {self.prompt!r}",
+            'intent = "reverse a list"',
+            'inputs = tokenizer(prompt.replace("{intent}", intent), return_tensors="pt").to(model.device)',
+            f"output = model.generate(**inputs, {', '.join(limits)})",
+            f"for text in tokenizer.batch_decode({new}, skip_special_tokens=True):",
+            *(f"    {line}" for line in first_lines),
+            "    print(text)",
+        ]
+        return "\n".join(lines)
+
+    @property
+    def _quantized(self) -> Quantization | None:
+        return self.quantization if self.base_model else None
+
+    def _quantization_config(self) -> str:
+        if self.quantization == "8bit":
+            return "BitsAndBytesConfig(load_in_8bit=True)"
+        how = "bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16"
+        return f"BitsAndBytesConfig(load_in_4bit=True, {how})"
+
+    def _reordering(self) -> list[str]:
+        """Code that moves the projection's rows of base model and adapter alike to where transformers reads them."""
+        if self.cores is None:
+            return []
+        return [
+            "",
+            f"# The checkpoint's attention rows are laid out for {self.cores} cores, and transformers reads 4.",
+            "width = model.config.n_embd",
+            f"rows = torch.arange(3 * width).view({self.cores}, 3, -1).transpose(0, 1)",
+            "rows = rows.reshape(3, 4, -1).transpose(0, 1).flatten()",
+            "for name, weight in model.named_parameters():",
+            '    if "qkv_proj" in name and weight.shape[0] == 3 * width:',
+            "        weight.data = weight.data[rows]",
+            "",
+        ]
