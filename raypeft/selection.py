@@ -40,6 +40,23 @@ def select(run: Run) -> dict[Cell, dict[str, Any]]:
     return selections
 
 
+def selected(run: Run, cell: Cell) -> dict[str, Any]:
+    """The selection of a cell that has selected weights.
+
+    Raises:
+        UserError: it has none, with the reason.
+    """
+    selection = run.selection(cell)
+    if selection is None:
+        raise UserError(
+            f"{cell.id} has no selected trial yet: its trials have not all ended",
+            hint=f"raypeft status {run.folder} tells how far they are.",
+        )
+    if selection["trial"] is None:
+        raise UserError(f"{cell.id} has no selected trial: {selection['reason']}")
+    return selection
+
+
 def _select(run: Run, cell: Cell, ended: list[dict[str, Any]]) -> dict[str, Any]:
     select_by = run.plan.resolved.study.validation.select_by
     candidates = [

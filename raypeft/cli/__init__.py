@@ -1,12 +1,16 @@
 """The command line: one file a verb."""
 
+import logging
 import sys
+import warnings
 
 import typer
 from rich.console import Console
 
-from raypeft.cli.fetch import fetch
+from raypeft.cli.evaluate import evaluate
 from raypeft.cli.export import export
+from raypeft.cli.fetch import fetch
+from raypeft.cli.generate import generate
 from raypeft.cli.list import list_
 from raypeft.cli.report import report
 from raypeft.cli.status import status
@@ -28,13 +32,18 @@ app.command("status")(status)
 app.command("trials")(trials)
 app.command("trial")(trial)
 app.command("report")(report)
+app.command("generate")(generate)
 app.command("export")(export)
+app.command("evaluate")(evaluate)
 app.command("list")(list_)
 app.command("fetch")(fetch)
 
 
 def main() -> None:
     """Entry point; a user's mistake ends with one message and exit code 2."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\.")
+    # It warns, when imported, about a kernel that it would have fetched from a hub.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         app()
     except UserError as error:

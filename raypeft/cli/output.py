@@ -1,8 +1,14 @@
 """How verbs print tables."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from raypeft.progress import LINE_EVERY, Clock
 
 _ENDLESS = 100_000
 
@@ -27,3 +33,29 @@ def print_lines(table: Table) -> None:
         console.print(table)
     for line in captured.get().splitlines():
         typer.echo(line.rstrip())
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Progress with the time left, apart from the output: a changing line in a terminal, a line now and then elsewhere.
+
+    Args:
+        what: is being done.
+        total: how often.
+
+    Returns:
+        Called with how many more are done.
+    """
+    console, clock = Console(stderr=True), Clock(total)
+    last = time.monotonic()
+    with console.status(f"{what}: {clock}") as status:
+
+        def advance(count: int) -> None:
+            nonlocal last
+            clock.done += count
+            status.update(f"{what}: {clock}")
+            if not console.is_terminal and time.monotonic() - last >= LINE_EVERY:
+                last = time.monotonic()
+                console.print(f"{what}: {clock}", highlight=False, markup=False)
+
+        yield advance

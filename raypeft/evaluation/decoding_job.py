@@ -1,7 +1,7 @@
 """Running a job: decode one test split, then write predictions and metrics, the result file last and atomically."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from raypeft.data.encoding import fitted_prompt, prompt_ids
@@ -34,12 +34,12 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
     started = time.monotonic()
     if isinstance(job.target, IclJob):
         details, prompts = _icl_prompts(plan, base, job.target, items)
-        rows, decode_batch = _decode(plan, base, base.model, job.dataset, items, prompts)
+        rows, decode_batch = decode_items(plan, base, base.model, job.dataset, items, prompts)
     else:
         selection = run.selection(job.target) or {}
         details = {"cell": job.target.id, "dataset": job.dataset, "trial": selection["trial"]}
         technique = plan.resolved.techniques[job.target.technique]
-        prompts, shortened = _tuned_prompts(plan, base, job.dataset, items)
+        prompts, shortened = tuned_prompts(plan, base, job.dataset, items)
         details["shortened_prompts"] = shortened
         with adapted(
             base,
@@ -48,7 +48,7 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
             seed=plan.resolved.study.training.seed,
             saved=run.cell_folder(job.target) / "best",
         ) as model:
-            rows, decode_batch = _decode(plan, base, model, job.dataset, items, prompts)
+            rows, decode_batch = decode_items(plan, base, model, job.dataset, items, prompts)
     peaks.attribute("decoding")
     result = {
         **details,
@@ -65,12 +65,19 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
     return result
 
 
-def _decode(
-    plan: Plan, base: Base, model: Any, dataset: str, items: Sequence[Item], prompts: Sequence[Sequence[int]]
+def decode_items(
+    plan: Plan,
+    base: Base,
+    model: Any,
+    dataset: str,
+    items: Sequence[Item],
+    prompts: Sequence[Sequence[int]],
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
+    """Candidates of each item by the study's beam search with a data set's limits: rows of `predictions.jsonl`, and the batch size used."""
     settings = beam_settings(plan, plan.resolved.datasets[dataset])
     wanted = plan.resolved.study.test.decode_batch
-    found, decode_batch = decode_fitting(model, base.tokenizer, prompts, settings, batch_size=wanted)
+    found, decode_batch = decode_fitting(model, base.tokenizer, prompts, settings, batch_size=wanted, progress=progress)
     rows = [
         {
             "id": item.id,
@@ -85,7 +92,7 @@ def _decode(
     return rows, decode_batch
 
 
-def _tuned_prompts(plan: Plan, base: Base, dataset: str, items: Sequence[Item]) -> tuple[list[list[int]], int]:
+def tuned_prompts(plan: Plan, base: Base, dataset: str, items: Sequence[Item]) -> tuple[list[list[int]], int]:
     """Prompts of the test items, and how many intents were cut to the token limit."""
     entry, architecture = plan.resolved.datasets[dataset], base.architecture
     if plan.resolved.study.protocol.test_prompt == "package":

@@ -9,6 +9,7 @@ from raypeft.export.card import UNKNOWN, Export, write_card
 from raypeft.export.folder import base_reference, export_adapter, export_model
 from raypeft.modeling.loading import model_config
 from raypeft.run import Run
+from raypeft.selection import selected
 from raypeft.spec.catalogue import Architecture
 from raypeft.spec.plan import Cell
 
@@ -38,7 +39,7 @@ def export(
         UserError: the cell has no selected weights, the folder holds something, or the technique cannot be merged.
     """
     resolved = run.plan.resolved
-    require_selection(run, cell)
+    selected(run, cell)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError("is not empty", where=str(folder), hint="Choose another folder.")
     whole = resolved.techniques[cell.technique].kind == "full"
@@ -61,18 +62,3 @@ def export(
         written.replace(folder)
     finally:
         shutil.rmtree(written, ignore_errors=True)
-
-
-def require_selection(run: Run, cell: Cell) -> None:
-    """Check that a cell has selected weights.
-
-    Raises:
-        UserError: it has none, with the reason.
-    """
-    selection = run.selection(cell)
-    if selection is None:
-        raise UserError(
-            f"{cell.id} has no selected trial yet: its trials have not all ended", hint="raypeft status tells how far."
-        )
-    if selection["trial"] is None:
-        raise UserError(f"{cell.id} has no selected trial: {selection['reason']}")

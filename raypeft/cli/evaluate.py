@@ -1,0 +1,100 @@
+"""raypeft evaluate: weights made elsewhere, by a study's protocol."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from raypeft.cli.arguments import JsonOption
+from raypeft.cli.output import counting
+from raypeft.errors import UserError
+from raypeft.files import write_json, write_lines
+from raypeft.spec.plan import Plan
+from raypeft.spec.resolve import ResolvedStudy, resolve
+
+# The study that lends its protocol where none is named, without what it reduces to run fast.
+DEFAULT_STUDY = "quickstart"
+DEFAULTS = ("data={}", "training={}", "test={}", "protocol={}", "validation={}", "early_stopping=null")
+
+
+def evaluate(
+    model: Annotated[str, typer.Option(help="name in the catalogue, hub id or folder")],
+    dataset: Annotated[str, typer.Option(help="name in the catalogue")],
+    adapter: Annotated[
+        str | None, typer.Option(help="folder or hub id of a peft adapter (default: none, the model as it is)")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
+    out: Annotated[Path | None, typer.Option(help="write predictions here, and the metrics beside them")] = None,
+    beams: Annotated[int | None, typer.Option(min=2, help="beam width (default 10)")] = None,
+    candidates: Annotated[int | None, typer.Option(min=1, help="candidates kept (default 10)")] = None,
+    quantization: Annotated[str | None, typer.Option(help="of the model's weights: 8bit or 4bit")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="take catalogue, prompt, search and subsets from this study")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any key of the study")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Test a model, or an adapter made elsewhere, as a study tests its own: EM@k, CodeBLEU, chrF.
+
+    The prompt is that of tuned models. In half precision, close candidates may change ranks with the batch size;
+    --set training.precision=fp32 is exact.
+    """
+    if split not in ("train", "validation", "test"):
+        raise UserError(f"'{split}' is not a split", where="--split", hint="Splits: train, validation, test")
+    if quantization not in (None, "8bit", "4bit"):
+        raise UserError(f"'{quantization}' is unknown", where="--quantization", hint="It is 8bit or 4bit.")
+    if adapter and _looks_local(adapter) and not (Path(adapter) / "adapter_config.json").is_file():
+        raise UserError("holds no adapter: there is no adapter_config.json", where=f"--adapter {adapter}")
+    if out and out.exists():
+        raise UserError("exists already", where=f"--out {out}")
+    plan = Plan(_resolved(model, dataset, study, beams, candidates, set_ or []))
+    (name,) = plan.resolved.study.datasets
+    typer.echo("Loading the model", err=True)
+    from raypeft.data.sources import load_split
+    from raypeft.evaluation.given import evaluate_given, load_given
+
+    items = load_split(plan.resolved.datasets, name, split, plan.resolved.study.data)  # type: ignore[arg-type]
+    base = load_given(plan, quantization)  # type: ignore[arg-type]
+    with counting(f"Decoding {split} items", len(items)) as progress:
+        result, rows = evaluate_given(plan, base, adapter, name, items, progress)
+    result["split"] = split
+    if out:
+        write_lines(out, rows)
+        write_json(out.with_name(f"{out.stem}.metrics.json"), result)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(_lines(result)))
+
+
+def _looks_local(adapter: str) -> bool:
+    return Path(adapter).exists() or adapter.startswith((".", "/", "~")) or "/" not in adapter
+
+
+def _resolved(
+    model: str, dataset: str, study: str | None, beams: int | None, candidates: int | None, settings: list[str]
+) -> ResolvedStudy:
+    wanted = [f"models={json.dumps([model])}", f"datasets={json.dumps([dataset])}", "icl=null"]
+    # The study's techniques play no part: the weights are given.
+    wanted.append("techniques=[full]")
+    if beams is not None:
+        wanted.append(f"test.beams={beams}")
+    if candidates is not None or beams is not None:
+        wanted.append(f"test.candidates={min(candidates or 10, beams or candidates or 10)}")
+    defaults = () if study else DEFAULTS
+    return resolve(study or DEFAULT_STUDY, settings=[*defaults, *wanted, *settings])
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    metrics = result["metrics"]
+    exact = [f"EM@{k} {metrics[f'em@{k}']:.2f}" for k in (1, 2, 5, 10) if f"em@{k}" in metrics]
+    return [
+        f"Model      {result['model']} ({result['precision']})",
+        f"Adapter    {result['adapter'] or 'none'}",
+        f"Items      {metrics['items']} of {result['dataset']}'s {result['split']} split",
+        f"Exact      {', '.join(exact)} (percent)",
+        f"CodeBLEU   {metrics['codebleu']['score']:.2f}, flat {metrics['codebleu_flat']['score']:.2f}",
+        f"chrF       {metrics['chrf']:.2f}",
+        f"Search     {result['beams']} beams, {result['candidates']} candidates, {result['seconds']:.0f} s",
+    ]

@@ -1,0 +1,45 @@
+"""Candidates for intents of one's own, from a cell's selected weights."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from raypeft.data.sources import Item
+from raypeft.evaluation.decoding_job import decode_items, tuned_prompts
+from raypeft.modeling.adapters import adapted
+from raypeft.modeling.loading import study_base
+from raypeft.run import Run
+from raypeft.selection import selected
+from raypeft.spec.plan import Cell
+
+
+def generate(
+    run: Run, cell: Cell, intents: Sequence[str], progress: Callable[[int], None] | None = None
+) -> list[dict[str, Any]]:
+    """Candidates by the prompt and the beam search of the study's test.
+
+    Args:
+        run: the run.
+        cell: its cell.
+        intents: texts.
+        progress: called with the number of intents that have been searched since.
+
+    Returns:
+        For each intent a row as in `predictions.jsonl`, with no reference.
+
+    Raises:
+        UserError: the cell has no selected weights, or its model cannot be loaded.
+    """
+    plan = run.plan
+    selection = selected(run, cell)
+    base = study_base(plan.resolved, cell)
+    items = [Item(str(number), intent, "") for number, intent in enumerate(intents)]
+    prompts, _ = tuned_prompts(plan, base, cell.dataset, items)
+    with adapted(
+        base,
+        plan.resolved.techniques[cell.technique],
+        selection["hyperparameters"],
+        seed=plan.resolved.study.training.seed,
+        saved=run.cell_folder(cell) / "best",
+    ) as model:
+        rows, _ = decode_items(plan, base, model, cell.dataset, items, prompts, progress)
+    return [{key: value for key, value in row.items() if key not in ("id", "reference")} for row in rows]
