@@ -74,7 +74,11 @@ def decode_items(
     prompts: Sequence[Sequence[int]],
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Candidates of each item by the study's beam search with a data set's limits: rows of `predictions.jsonl`, and the batch size used."""
+    """Candidates of each item by the study's beam search with a data set's limits.
+
+    Returns:
+        Rows of `predictions.jsonl`, and the number of items searched together.
+    """
     settings = beam_settings(plan, plan.resolved.datasets[dataset])
     wanted = plan.resolved.study.test.decode_batch
     found, decode_batch = decode_fitting(model, base.tokenizer, prompts, settings, batch_size=wanted, progress=progress)
