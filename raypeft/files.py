@@ -42,7 +42,12 @@ def write_lines(path: Path, rows: Iterable[Any]) -> None:
 
 
 def append_line(path: Path, row: Any) -> None:
-    """Append one JSON line in a single write, durable when this returns; a torn line before it is closed off first."""
+    """Append one JSON line as `append_lines` does."""
+    append_lines(path, [row])
+
+
+def append_lines(path: Path, rows: Iterable[Any]) -> None:
+    """Append JSON lines in a single write, durable when this returns; a torn line before them is closed off first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as stream:
         if stream.tell():
@@ -50,7 +55,7 @@ def append_line(path: Path, row: Any) -> None:
             torn = stream.read(1) != b"\n"
         else:
             torn = False
-        stream.write((b"\n" if torn else b"") + _line(row).encode())
+        stream.write((b"\n" if torn else b"") + "".join(_line(row) for row in rows).encode())
         stream.flush()
         os.fsync(stream.fileno())
 

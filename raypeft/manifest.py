@@ -1,5 +1,6 @@
 """The manifest of a run: what it ran with, and on what."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,9 +18,11 @@ from raypeft.data.sources import SPLITS, content_hash, load_split, read_split
 from raypeft.errors import UserError
 from raypeft.files import write_json
 from raypeft.run import Run
+from raypeft.spec.identity import RESULTS_VERSION
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Plan
 
+SAMPLE = 2**20
 PACKAGES = ("torch", "ray", "optuna", "transformers", "peft", "accelerate", "tokenizers", "codebleu", "numpy")
 
 
@@ -52,6 +56,7 @@ def write_manifest(run: Run, revisions: Mapping[str, Mapping[str, str]] | None =
         run.manifest_file,
         {
             "raypeft": __version__,
+            "results_version": RESULTS_VERSION,
             "git": _git(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
@@ -138,7 +143,20 @@ def model_source(plan: Plan, name: str) -> dict[str, Any]:
         return {"hub": entry.hub, "revision": entry.revision}
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} holds no model: there is no config.json", where=where)
-    return {"folder": entry.folder}
+    return {"folder": entry.folder, "sha256": sampled_hash(folder)}
+
+
+def sampled_hash(folder: Path) -> str:
+    """sha256 over the files of a model folder: name, size, first and last MiB, so that large weights take no time."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.name}\n{size}\n".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(SAMPLE))
+            stream.seek(max(SAMPLE, size - SAMPLE))
+            digest.update(stream.read(SAMPLE))
+    return digest.hexdigest()
 
 
 def _git() -> str | None:

@@ -1,5 +1,6 @@
 """The whole of a study: plan, sweep, select, evaluate, report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from raypeft.hub.fetching import provide
 from raypeft.manifest import remarks, write_manifest
 from raypeft.progress import Progress
 from raypeft.report import write
+from raypeft.reuse import reuse
 from raypeft.run import Run
 from raypeft.selection import select
 from raypeft.spec.plan import Plan
@@ -24,6 +26,7 @@ def study(
     *,
     stages: tuple[str, ...] = STAGES,
     ray_address: str | None = None,
+    sources: Sequence[Run] = (),
 ) -> list[str]:
     """Run a study in a folder, or go on with it; what is done is not done again.
 
@@ -33,6 +36,7 @@ def study(
         console: where progress is shown.
         stages: which of `sweep`, `test`, `icl`, `report` to run.
         ray_address: a running cluster to join instead of starting Ray on this machine.
+        sources: runs to take finished cells and in-context-learning runs from.
 
     Returns:
         What failed: cells without a usable trial, and jobs, each with where its reason is written.
@@ -49,6 +53,8 @@ def study(
     with Progress(plan, console) as progress:
         for remark in remarks(plan, run.manifest()["datasets"]):
             progress.say(remark)
+        for line in reuse(run, sources):
+            progress.say(line)
         if pending(run, stages):
             from raypeft.cluster import cluster
 

@@ -115,6 +115,10 @@ class Run:
         """The selected trial and checkpoint of a cell, or why there is none."""
         return read_json(self.cell_folder(cell) / "selection.json")
 
+    def taken(self, cell: Cell) -> dict[str, Any] | None:
+        """Origin, reports and trials of a cell that was taken over from another run; none for a cell run here."""
+        return read_json(self.cell_folder(cell) / "taken.json")
+
     def test(self, cell: Cell, dataset: str | None = None) -> dict[str, Any] | None:
         """Result of a cell's test on its own data set, or on one of those that its own one joins."""
         return read_json(self.test_file(cell, dataset))

@@ -1,6 +1,7 @@
 """raypeft study: run a study, or go on with it."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from raypeft.cli.plan import show_plan
 from raypeft.errors import UserError
+from raypeft.reuse import runs_in, siblings
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
@@ -29,6 +31,11 @@ def study(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any key of the study")] = None,
     scale: Annotated[str | None, typer.Option(help="tiny: on embedded models and data, in runs/<study>-tiny")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder (default runs/<study>)")] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="take finished cells from this run, or the runs in it; may be repeated"),
+    ] = None,
+    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="take nothing from the runs beside this one")] = False,
     ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
     stage: Annotated[list[str] | None, typer.Option(help="only sweep, test, icl or report; may be repeated")] = None,
 ) -> None:
@@ -50,8 +57,10 @@ def study(
         return
     stages, console = _stages(stage), Console()
     folder = out or Path("runs") / resolved.name
+    named = [run for place in reuse or () for run in runs_in(place)]
     _prepare(folder, resolved, console, fresh=fresh)
-    raise typer.Exit(_run(resolved, folder, console, stages, ray_address))
+    sources = named if no_reuse else [*named, *siblings(folder, resolved.name)]
+    raise typer.Exit(_run(resolved, folder, console, stages, ray_address, sources))
 
 
 def _stages(stage: list[str] | None) -> tuple[str, ...]:
@@ -110,12 +119,17 @@ def _flat(content: object, prefix: str = "") -> dict[str, object]:
 
 
 def _run(
-    resolved: ResolvedStudy, folder: Path, console: Console, stages: tuple[str, ...], ray_address: str | None
+    resolved: ResolvedStudy,
+    folder: Path,
+    console: Console,
+    stages: tuple[str, ...],
+    ray_address: str | None,
+    sources: Sequence[Run],
 ) -> int:
     from raypeft import pipeline
 
     try:
-        failed = pipeline.study(resolved, folder, console, stages=stages, ray_address=ray_address)
+        failed = pipeline.study(resolved, folder, console, stages=stages, ray_address=ray_address, sources=sources)
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on from here.", highlight=False)
         return INTERRUPTED

@@ -62,14 +62,12 @@ class CellSearcher(Searcher):
 
     def hyperparameters(self, cell: Cell, number: int) -> dict[str, Any]:
         """The point of a trial: the one already drawn, or the next one."""
-        study = self._study(cell)
-        technique = self.plan.resolved.techniques[cell.technique]
-        asked = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+        study, technique = self._study(cell), self.plan.resolved.techniques[cell.technique]
+        asked = _asked(study)
         if number < len(asked):
             return technique.from_drawn(asked[number].params)
         study.sampler = self._sampler(cell, number)
-        space = {name: distribution(dimension) for name, dimension in technique.space.items()}
-        return technique.from_drawn(study.ask(space).params)
+        return technique.from_drawn(study.ask(self._space(cell)).params)
 
     def observe(self, row: Mapping[str, Any]) -> None:
         """Record a report's validation loss with the trial it belongs to."""
@@ -103,13 +101,25 @@ class CellSearcher(Searcher):
             self._studies[cell.id] = study
         return self._studies[cell.id]
 
+    def _space(self, cell: Cell) -> dict[str, BaseDistribution]:
+        space = self.plan.resolved.techniques[cell.technique].space
+        return {name: distribution(dimension) for name, dimension in space.items()}
+
     def _trial(self, cell: Cell, number: int) -> optuna.Trial:
         study = self._study(cell)
         return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
 
     def _catch_up(self, cell: Cell, ledger: Ledger) -> None:
-        """Bring the journal up to what the ledger holds, where the process died between the two."""
-        for frozen in self._study(cell).get_trials(deepcopy=False):
+        """Bring the journal up to what the ledger holds: its trials may be taken from another run, or the process died.
+
+        A trial that the journal does not have gets its number there by being asked for in turn.
+        """
+        study, technique = self._study(cell), self.plan.resolved.techniques[cell.technique]
+        while (ended := ledger.ended.get(cell.trial_name(number := len(_asked(study))))) is not None:
+            if len(study.get_trials(deepcopy=False)) == number:
+                study.enqueue_trial(technique.to_drawn(ended["hyperparameters"]))
+            study.ask(self._space(cell))
+        for frozen in study.get_trials(deepcopy=False):
             name = cell.trial_name(frozen.number)
             if frozen.state != TrialState.RUNNING:
                 continue
@@ -129,6 +139,11 @@ class CellSearcher(Searcher):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
+
+
+def _asked(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Trials of a study that have been handed out."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
 
 
 def storage(path: Path) -> optuna.storages.JournalStorage:

@@ -1,0 +1,74 @@
+"""What makes the result of a cell or an in-context-learning run, as one hash: equal hashes, equal results to expect."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from raypeft.spec.plan import Cell, IclJob, Plan
+
+RESULTS_VERSION = 1
+"""Raised with every change of the package that changes results; those of another version are not taken over."""
+
+_MODEL_LABELS = {"title", "family", "parameters", "gated"}
+_DATASET_LABELS = {"title", "folder", "hub", "revision", "files", "columns"}
+
+
+def cell_identity(plan: Plan, manifest: Mapping[str, Any], cell: Cell) -> str:
+    """Hash of all that a cell's trials, selection and tests follow from.
+
+    Not in it: titles, the question, where data lie (their content counts), resources, and what only a search has when
+    the study has none.
+
+    Args:
+        plan: plan of the run.
+        manifest: its manifest, for the content of data and models.
+        cell: one of its cells.
+    """
+    study = plan.resolved.study
+    technique = plan.resolved.techniques[cell.technique]
+    searching = study.mode == "search"
+    return _digest(
+        {
+            **_basis(plan, manifest, cell.model, [cell.dataset, *plan.tests(cell)]),
+            "cell": cell.id,
+            "technique": technique.model_dump(mode="json", exclude={"title"} if searching else {"title", "search"}),
+            "search": study.search.model_dump() if searching else None,
+            "stopping": study.stopping.model_dump() if study.stopping else None,
+            "training": study.training.model_dump(),
+            "validation": study.validation.model_dump(),
+            "subsets_seed": study.data.seed,
+        }
+    )
+
+
+def icl_identity(plan: Plan, manifest: Mapping[str, Any], job: IclJob) -> str:
+    """Hash of all that an in-context-learning run follows from; of training only how the model is loaded."""
+    training = plan.resolved.study.training
+    return _digest(
+        {
+            **_basis(plan, manifest, job.model, [job.dataset]),
+            "job": job.id,
+            "loading": [training.precision, training.attention],
+        }
+    )
+
+
+def _basis(plan: Plan, manifest: Mapping[str, Any], model: str, datasets: list[str]) -> dict[str, Any]:
+    study, resolved = plan.resolved.study, plan.resolved
+    return {
+        "version": manifest.get("results_version"),
+        "model": [resolved.models[model].model_dump(exclude=_MODEL_LABELS), manifest["models"][model]],
+        "datasets": {
+            name: [resolved.datasets[name].model_dump(exclude=_DATASET_LABELS), manifest["datasets"][name]]
+            for name in datasets
+        },
+        "test": study.test.model_dump(),
+        "protocol": study.protocol.model_dump(),
+        # precision `auto` depends on whether there is a GPU
+        "on_gpu": bool(manifest["gpus"]),
+    }
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
