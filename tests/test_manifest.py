@@ -1,5 +1,6 @@
 """The manifest: what a run began with, and that it goes on with the same data."""
 
+import hashlib
 import importlib.metadata
 import json
 import subprocess
@@ -10,8 +11,8 @@ import pytest
 
 from raypeft import __version__, manifest
 from raypeft.errors import UserError
-from raypeft.files import read_json, write_text
-from raypeft.manifest import data_hashes, model_source, remarks, write_manifest
+from raypeft.files import read_json, write_bytes, write_text
+from raypeft.manifest import data_hashes, model_source, remarks, sampled_hash, write_manifest
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
@@ -63,8 +64,24 @@ def test_a_manifest_says_what_the_run_began_with(run: Run) -> None:
         "validation": 2,
         "test": 1,
     }
-    assert found["models"] == {"own-model": {"folder": "${OWN_MODEL}"}}
+    # the only file of the model: its name, its size and its two bytes
+    digest = hashlib.sha256(b"config.json\n2\n{}").hexdigest()
+    assert found["models"] == {"own-model": {"folder": "${OWN_MODEL}", "sha256": digest}}
     assert found["seeds"] == {"search": 1, "training": 2, "data": 3, "icl": [4, 5]}
+
+
+def test_a_models_weights_are_known_by_their_size_and_both_ends(tmp_path: Path) -> None:
+    def known_by(weights: bytes) -> str:
+        write_bytes(tmp_path / "model.safetensors", weights)
+        return sampled_hash(tmp_path)
+
+    mib = 2**20
+    weights = bytes(3 * mib)
+    expected = hashlib.sha256(b"model.safetensors\n3145728\n" + bytes(2 * mib)).hexdigest()
+    assert known_by(weights) == expected
+    assert known_by(b"\1" + weights[1:]) != expected != known_by(weights[1:] + b"\1")
+    assert known_by(weights + b"\0") != expected
+    assert known_by(bytes(mib + 5)) == hashlib.sha256(b"model.safetensors\n1048581\n" + bytes(mib + 5)).hexdigest()
 
 
 def test_a_checkout_is_known_by_its_commit(run: Run) -> None:

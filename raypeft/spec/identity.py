@@ -60,7 +60,10 @@ def _basis(plan: Plan, manifest: Mapping[str, Any], model: str, datasets: list[s
         "version": manifest.get("results_version"),
         "model": [resolved.models[model].model_dump(exclude=_MODEL_LABELS), manifest["models"][model]],
         "datasets": {
-            name: [resolved.datasets[name].model_dump(exclude=_DATASET_LABELS), manifest["datasets"][name]]
+            name: [
+                resolved.datasets[name].model_dump(exclude=_DATASET_LABELS),
+                {split: found["sha256"] for split, found in manifest["datasets"][name].items()},
+            ]
             for name in datasets
         },
         "test": study.test.model_dump(),

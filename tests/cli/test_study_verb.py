@@ -7,6 +7,7 @@ import pytest
 
 from raypeft import pipeline
 from raypeft.files import write_text
+from raypeft.spec.loading import find
 from raypeft.spec.resolve import resolve
 from tests.cli.conftest import Call
 
@@ -45,6 +46,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(pipeline, "study", study)
     return asked
+
+
+def text_of(name: str) -> str:
+    """The text of a shipped study."""
+    return find(name, "studies").read_text(encoding="utf-8")
 
 
 def begun(folder: Path) -> None:
@@ -93,6 +99,25 @@ def test_a_study_runs_in_a_folder_of_its_name(call: Call, ran: list[dict[str, An
     ]
     assert [asked["ray_address"] for asked in ran] == [None, None, "1.2.3.4:5"]
     assert ran[0]["study"] == resolve("quickstart", trials=2)
+
+
+def test_finished_cells_come_from_the_runs_beside_and_from_those_named(call: Call, ran: list[dict[str, Any]]) -> None:
+    for folder in ("runs/rq1", "elsewhere/rq2", "elsewhere/rq3"):
+        write_text(Path("studies", f"{Path(folder).name}.yaml"), text_of("quickstart"))
+        write_text(Path(folder, "study.yaml"), resolve(Path(folder).name).dump())
+        write_text(Path(folder, "manifest.json"), '{"raypeft": "0"}')
+
+    def sources(*arguments: str) -> list[str]:
+        assert call("study", "quickstart", *arguments).code == 0
+        return [run.folder.relative_to(Path.cwd()).as_posix() for run in ran[-1]["sources"]]
+
+    assert sources() == ["runs/rq1"]
+    assert sources("--reuse", "elsewhere/rq3") == ["elsewhere/rq3", "runs/rq1"]
+    assert sources("--no-reuse", "--reuse", "elsewhere") == ["elsewhere/rq2", "elsewhere/rq3"]
+    assert sources("--no-reuse") == []
+    ended = call("study", "quickstart", "--reuse", "nowhere")
+    assert (ended.code, len(ran)) == (2, 4)
+    assert ended.err == "raypeft: --reuse: nowhere holds no run that can be read\n"
 
 
 def test_an_unfinished_run_goes_on_and_says_so(call: Call, ran: list[dict[str, Any]]) -> None:
