@@ -23,10 +23,15 @@ from raypeft.spec.resolve import resolve
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.searcher import CellSearcher, storage
 from tests.conftest import SMALL
-from tests.report.recording import LORA_LOSSES, LORA_POINTS, Recorder, block, prediction
+from tests.report.recording import LORA_LOSSES, Recorder, block, prediction
 
 LORA, IA3 = Cell("tiny-decoder", "snippets", "lora"), Cell("tiny-decoder", "snippets", "ia3")
 JOB = IclJob("tiny-decoder", "snippets", 1, 42)
+LORA_POINTS = [
+    {"target_modules": "attention", "r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 3e-4},
+    {"target_modules": "all-linear", "r": 8, "lora_alpha": 8, "lora_dropout": 0.0, "learning_rate": 4e-5},
+    {"target_modules": "attention", "r": 64, "lora_alpha": 128, "lora_dropout": 0.1, "learning_rate": 2e-3},
+]
 STATES = ("finished", "stopped", "finished")
 STUDY = """\
 question: {question}
@@ -106,10 +111,11 @@ def test_what_is_the_same_is_taken_and_the_rest_is_left_to_do(source: Run, tmp_p
 def test_the_samplers_journal_holds_the_taken_trials(source: Run, tmp_path: Path) -> None:
     run = start(tmp_path / "second")
     reuse(run, [source])
+    technique = run.plan.resolved.techniques["lora"]
     for _ in range(2):  # and it is not changed by going on
         CellSearcher(run.plan, Ledger(run), run.folder)
         found = optuna.load_study(study_name=LORA.id, storage=storage(run.optuna_file)).get_trials()
-        assert [trial.params for trial in found] == LORA_POINTS
+        assert [technique.from_drawn(trial.params) for trial in found] == LORA_POINTS
         assert [trial.state for trial in found] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
         assert [list(trial.intermediate_values.values()) for trial in found] == LORA_LOSSES
     own = optuna.load_study(study_name=IA3.id, storage=storage(run.optuna_file)).get_trials()

@@ -33,6 +33,7 @@ def cell_identity(plan: Plan, manifest: Mapping[str, Any], cell: Cell) -> str:
             **_basis(plan, manifest, cell.model, [cell.dataset, *plan.tests(cell)]),
             "cell": cell.id,
             "technique": technique.model_dump(mode="json", exclude={"title"} if searching else {"title", "search"}),
+            "first_point": plan.resolved.points[cell.technique],
             "search": study.search.model_dump() if searching else None,
             "stopping": study.stopping.model_dump() if study.stopping else None,
             "training": study.training.model_dump(),

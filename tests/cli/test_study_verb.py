@@ -16,14 +16,14 @@ Study quickstart: Which way of tuning serves a tiny code model best, and does tu
 
 model                 dataset   technique      trials  searched
 tiny-decoder          snippets  full                3  learning_rate
-tiny-decoder          snippets  lora                3  r, lora_alpha, lora_dropout, learning_rate
+tiny-decoder          snippets  lora                3  target_modules, r, lora_alpha, lora_dropout, learning_rate
 tiny-decoder          snippets  ia3                 3  learning_rate
-tiny-decoder          snippets  prompt_tuning       3  num_virtual_tokens, learning_rate
+tiny-decoder          snippets  prompt_tuning       3  prompt_tuning_init, num_virtual_tokens, learning_rate
 tiny-decoder          snippets  prefix_tuning       3  num_virtual_tokens, learning_rate
 tiny-encoder-decoder  snippets  full                3  learning_rate
-tiny-encoder-decoder  snippets  lora                3  r, lora_alpha, lora_dropout, learning_rate
+tiny-encoder-decoder  snippets  lora                3  target_modules, r, lora_alpha, lora_dropout, learning_rate
 tiny-encoder-decoder  snippets  ia3                 3  learning_rate
-tiny-encoder-decoder  snippets  prompt_tuning       3  num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  prompt_tuning       3  prompt_tuning_init, num_virtual_tokens, learning_rate
 tiny-encoder-decoder  snippets  prefix_tuning       3  num_virtual_tokens, learning_rate
 
 Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training
@@ -70,7 +70,7 @@ def test_a_plan_with_other_settings(call: Call) -> None:
     settings = ["validation.select_by=em@10", "icl.examples=[1, 2]", "icl.seeds=[7]", "early_stopping.grace=25"]
     out = call("study", "quickstart", "--plan", *arguments, *(f"--set={setting}" for setting in settings)).out
     assert out.splitlines()[3:] == [
-        "tiny-decoder  snippets  lora            2  r, lora_alpha, lora_dropout, learning_rate",
+        "tiny-decoder  snippets  lora            2  target_modules, r, lora_alpha, lora_dropout, learning_rate",
         "",
         "Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training",
         "Stopping   no rung before the last report, so no early stopping",
