@@ -11,7 +11,7 @@ RESULTS_VERSION = 1
 """Raised with every change of the package that changes results; those of another version are not taken over."""
 
 _MODEL_LABELS = {"title", "family", "parameters", "gated"}
-_DATASET_LABELS = {"title", "folder", "hub", "revision", "files", "columns"}
+_DATASET_LABELS = {"title", "folder", "hub", "revision", "files", "columns", "expected_items", "origin"}
 
 
 def cell_identity(plan: Plan, manifest: Mapping[str, Any], cell: Cell) -> str:

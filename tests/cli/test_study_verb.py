@@ -169,7 +169,10 @@ def test_lists_have_one_line_a_name(call: Call) -> None:
     ]
     techniques = call("list", "techniques").out.splitlines()
     assert len(techniques) == 13
-    assert " ".join(techniques[4].split()) == "ia3 IA3Config learning_rate 0.0003 learning_rate 0.0001 … 0.03 (log)"
+    assert (
+        " ".join(techniques[4].split())
+        == "ia3 IA3Config learning_rate 0.0003 (package: learning_rate 0.003) learning_rate 0.0001 … 0.03 (log)"
+    )
 
 
 def test_help_names_every_verb(call: Call) -> None:
