@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, StoppingCriteria
 
-from raypeft.data.prompts import icl_prompt, tuned_prompt
+from raypeft.data.prompts import InstructionPrompts
 from raypeft.data.sources import Item
 from raypeft.decoding import BeamSettings, cut, decode
+from raypeft.spec.protocol import Protocol
 
 
 class TextStop(StoppingCriteria):
@@ -97,11 +98,12 @@ def main() -> None:
         tokenizer.pad_token = tokenizer.eos_token
     architecture = "encoder_decoder" if config.is_encoder_decoder else "decoder"
     examples = items[len(items) - options.examples :]
+    template = InstructionPrompts(tokenizer, architecture, Protocol())
     texts = [
-        icl_prompt(item.intent, examples) if examples else tuned_prompt(item.intent, architecture)
+        template.icl(item.intent, examples) if examples else template.test(item.intent)
         for item in items[: options.items]
     ]
-    prompts = [tokenizer(text)["input_ids"] for text in texts]
+    prompts = [template.ids(text) for text in texts]
 
     batched(model, tokenizer, prompts[:1], 2, 1)  # one-time set-up of both sides stays out of the figures
     one_at_a_time(model, tokenizer, prompts[:1], 2)

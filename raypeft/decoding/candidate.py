@@ -32,6 +32,7 @@ class BeamSettings:
         stop_rule: `candidate` ends each candidate by itself as soon as its tokens complete a stop string. `package`
             ends no candidate at a stop string but the search of its prompt once all running beams contain one, literal
             end-of-sequence markers included; the text is stripped of white space at both ends before it is cut.
+        end_ids: tokens that end a candidate beside the model's own end-of-sequence tokens.
 
     Raises:
         UserError: if a number is out of range or a stop string is empty.
@@ -42,6 +43,7 @@ class BeamSettings:
     max_new_tokens: int = 64
     stop_strings: tuple[str, ...] = ()
     stop_rule: StopRule = "candidate"
+    end_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         problems = []

@@ -52,7 +52,7 @@ def decode(
     """
     _check(tokenizer, prompts, batch_size)
     base = base_of(model)
-    ends = _end_ids(base, tokenizer)
+    ends = _end_ids(base, tokenizer, settings.end_ids)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     config = GenerationConfig(
         num_beams=settings.beams,
@@ -100,13 +100,13 @@ def _check(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]],
             raise UserError("the prompt has no tokens", where=f"prompt {index}")
 
 
-def _end_ids(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """End-of-sequence ids, the tokenizer's own first."""
+def _end_ids(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, further: Sequence[int]) -> list[int]:
+    """End-of-sequence ids, the tokenizer's own first, then the further ones."""
     named = base.generation_config.eos_token_id
     named = [] if named is None else [named] if isinstance(named, int) else list(named)
     # Configurations carry default ids that mean an ordinary word in another vocabulary, hence only special tokens.
     special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return list(dict.fromkeys([tokenizer.eos_token_id, *(index for index in named if index in special)]))
+    return list(dict.fromkeys([tokenizer.eos_token_id, *further, *(index for index in named if index in special)]))
 
 
 def _literal_end_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:

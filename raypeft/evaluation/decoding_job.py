@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raypeft.data.encoding import fitted_prompt, prompt_ids
-from raypeft.data.prompts import draw_examples, icl_prompt, package_test_prompt
+from raypeft.data.encoding import encode_prompt
+from raypeft.data.prompts import draw_examples
 from raypeft.data.sources import Item, load_split
 from raypeft.decoding.fitting import decode_fitting
 from raypeft.evaluation.jobs import Job
@@ -17,7 +17,7 @@ from raypeft.modeling.loading import Base, study_base
 from raypeft.modeling.memory import Peaks
 from raypeft.run import Run
 from raypeft.spec.plan import IclJob, Plan
-from raypeft.training.data import beam_settings
+from raypeft.training.data import beam_settings, limits_of, prompts_of
 
 
 def run_job(run: Run, job: Job) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def decode_items(
     Returns:
         Rows of `predictions.jsonl`, and the number of items searched together.
     """
-    settings = beam_settings(plan, plan.resolved.datasets[dataset])
+    settings = beam_settings(plan, plan.resolved.datasets[dataset], prompts_of(plan, base))
     wanted = plan.resolved.study.test.decode_batch
     found, decode_batch = decode_fitting(model, base.tokenizer, prompts, settings, batch_size=wanted, progress=progress)
     rows = [
@@ -98,11 +98,8 @@ def decode_items(
 
 def tuned_prompts(plan: Plan, base: Base, dataset: str, items: Sequence[Item]) -> tuple[list[list[int]], int]:
     """Prompts of the test items, and how many intents were cut to the token limit."""
-    entry, architecture = plan.resolved.datasets[dataset], base.architecture
-    if plan.resolved.study.protocol.test_prompt == "package":
-        texts = [package_test_prompt(item.intent, architecture) for item in items]
-        return [prompt_ids(base.tokenizer, text, architecture) for text in texts], 0
-    fitted = [fitted_prompt(base.tokenizer, item.intent, architecture, entry.max_prompt_tokens) for item in items]
+    prompts, limits = prompts_of(plan, base), limits_of(plan, plan.resolved.datasets[dataset])
+    fitted = [encode_prompt(prompts, item.intent, limits) for item in items]
     return [ids for ids, _ in fitted], sum(shortened for _, shortened in fitted)
 
 
@@ -116,5 +113,5 @@ def _icl_prompts(plan: Plan, base: Base, job: IclJob, items: Sequence[Item]) -> 
         "seed": job.seed,
         "example_ids": [example.id for example in examples],
     }
-    architecture = base.architecture
-    return details, [prompt_ids(base.tokenizer, icl_prompt(item.intent, examples), architecture) for item in items]
+    prompts = prompts_of(plan, base)
+    return details, [prompts.ids(prompts.icl(item.intent, examples)) for item in items]

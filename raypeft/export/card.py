@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from raypeft import __version__
-from raypeft.data.prompts import package_test_prompt, tuned_prompt
+from raypeft.data.chat import ChatPrompts
+from raypeft.data.prompts import Prompts
 from raypeft.export.snippet import Snippet
 from raypeft.modeling.qkv import NATIVE_CORES
 from raypeft.report.formatting import count, hyperparameters, loss, percent
@@ -28,6 +29,7 @@ class Export:
     Attributes:
         base_model: hub id or folder of the base model, as the user wants it called.
         architecture: decoder or encoder-decoder.
+        prompts: how the model is prompted.
         folder: name of the exported folder, or its repository.
         merged: whether the adapter is merged into the base model.
         license: identifier of the licence it is passed on under.
@@ -37,6 +39,7 @@ class Export:
     cell: Cell
     base_model: str
     architecture: Architecture
+    prompts: Prompts
     folder: str
     merged: bool
     license: str
@@ -51,7 +54,7 @@ def card(export: Export) -> str:
     test = run.test(cell)
     whole = technique.kind == "full"
     title = f"{model.title}, {technique.title}, {dataset.title}"
-    prompt = prompt_text(study.protocol.test_prompt, export.architecture)
+    prompt = export.prompts.test("{intent}")
     return _template().render(
         front=f"---\n{dump_yaml(_front(export, title, test))}---",
         title=title,
@@ -86,12 +89,6 @@ def card(export: Export) -> str:
 def write_card(export: Export, folder: Path) -> None:
     """Write the card as the folder's README.md."""
     (folder / "README.md").write_text(card(export), encoding="utf-8")
-
-
-def prompt_text(test_prompt: str, architecture: Architecture) -> str:
-    """The test prompt of a tuned model with `{intent}` where the intent goes."""
-    build = package_test_prompt if test_prompt == "package" else tuned_prompt
-    return build("{intent}", architecture)
 
 
 def _template() -> Any:
@@ -217,6 +214,7 @@ def _snippet(export: Export, prompt: str) -> str:
             quantization=technique.quantization,
             cores=entry.qkv_layout if entry.qkv_layout != NATIVE_CORES else None,
             prompt=prompt,
+            end=export.prompts.end if isinstance(export.prompts, ChatPrompts) else None,
             beams=test.beams,
             candidates=test.candidates,
             max_new_tokens=dataset.max_code_tokens,

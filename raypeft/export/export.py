@@ -4,10 +4,11 @@ import os
 import shutil
 from pathlib import Path
 
+from raypeft.data.chat import prompts_for
 from raypeft.errors import UserError
 from raypeft.export.card import UNKNOWN, Export, write_card
 from raypeft.export.folder import base_reference, export_adapter, export_model
-from raypeft.modeling.loading import model_config
+from raypeft.modeling.loading import model_config, model_tokenizer
 from raypeft.run import Run
 from raypeft.selection import selected
 from raypeft.spec.catalogue import Architecture
@@ -54,9 +55,10 @@ def export(
         else:
             export_adapter(run, cell, written, base_model)
         architecture: Architecture = "encoder_decoder" if config.is_encoder_decoder else "decoder"
-        write_card(
-            Export(run, cell, base_model, architecture, name or str(folder), merge and not whole, license), written
-        )
+        tokenizer = model_tokenizer(cell.model, entry)
+        prompts = prompts_for(resolved.study.protocol, cell.model, entry, tokenizer, architecture)
+        called = name or str(folder)
+        write_card(Export(run, cell, base_model, architecture, prompts, called, merge and not whole, license), written)
         if folder.exists():
             folder.rmdir()
         written.replace(folder)

@@ -18,6 +18,7 @@ class Snippet:
         quantization: of the base model's weights.
         cores: layout of the checkpoint's fused attention projection, where transformers reads another.
         prompt: its text, with `{intent}` where the intent goes.
+        end: token that ends the assistant's turn, where the prompt is a chat with special tokens of its own.
         beams, candidates, max_new_tokens, stop_strings: of the search.
     """
 
@@ -28,6 +29,7 @@ class Snippet:
     quantization: Quantization | None
     cores: int | None
     prompt: str
+    end: int | None
     beams: int
     candidates: int
     max_new_tokens: int
@@ -58,6 +60,9 @@ class Snippet:
         ]
         if self.stop_strings:
             limits += [f"stop_strings={list(self.stop_strings)!r}", "tokenizer=tokenizer"]
+        special = ", add_special_tokens=False" if self.end is not None else ""
+        if self.end is not None:
+            limits.append(f"eos_token_id=[{self.end}, tokenizer.eos_token_id]")
         new = "output" if seq2seq else 'output[:, inputs["input_ids"].shape[1] :]'
         first_lines = [f"text = text.split({stop!r})[0]" for stop in self.stop_strings]
         lines += [
@@ -65,7 +70,8 @@ class Snippet:
             "",
             f"prompt = {self.prompt!r}",
             'intent = "reverse a list"',
-            'inputs = tokenizer(prompt.replace("{intent}", intent), return_tensors="pt").to(model.device)',
+            'text = prompt.replace("{intent}", intent)',
+            f'inputs = tokenizer(text{special}, return_tensors="pt").to(model.device)',
             f"output = model.generate(**inputs, {', '.join(limits)})",
             f"for text in tokenizer.batch_decode({new}, skip_special_tokens=True):",
             *(f"    {line}" for line in first_lines),

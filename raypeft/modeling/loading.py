@@ -108,6 +108,19 @@ def model_config(name: str, entry: ModelEntry) -> Any:
         raise _unloadable(name, source, error) from error
 
 
+def model_tokenizer(name: str, entry: ModelEntry) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        UserError: folder or repository missing or unreadable, or in need of code of its own.
+    """
+    source, options = _origin(name, entry)
+    try:
+        return AutoTokenizer.from_pretrained(source, **options)
+    except (OSError, ValueError) as error:
+        raise _unloadable(name, source, error) from error
+
+
 def load_base(
     name: str,
     entry: ModelEntry,

@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
+from raypeft.data.chat import prompts_for
 from raypeft.errors import UserError
 from raypeft.modeling.adapters import technique_problems
-from raypeft.modeling.loading import model_config
+from raypeft.modeling.loading import model_config, model_tokenizer
 from raypeft.modeling.precision import NO_BITSANDBYTES, has_bitsandbytes
 from raypeft.modeling.targets import missing_list, needed_lists, target_lists
 from raypeft.spec.resolve import ResolvedStudy
 
 
 def study_problems(resolved: ResolvedStudy) -> list[str]:
-    """Every problem with a study's techniques, their needs, and the modules they adapt, one line each.
+    """Every problem with a study's techniques, their needs, the modules they adapt and chat templates, one line each.
 
-    A model whose configuration cannot be read is no problem here: its trials end with the reason, the others run.
+    A model whose configuration or tokenizer cannot be read is no problem here: its trials end with the reason, the
+    others run.
     """
     techniques = resolved.techniques.items()
     found = [problem for name, technique in techniques for problem in technique_problems(name, technique)]
@@ -21,8 +23,23 @@ def study_problems(resolved: ResolvedStudy) -> list[str]:
         quantized = [name for name, technique in techniques if technique.quantization is not None]
         found += [f"techniques.{name}.quantization: {NO_BITSANDBYTES}" for name in quantized]
     for model in resolved.models:
-        found += _missing_lists(resolved, model)
+        found += _missing_lists(resolved, model) + _missing_template(resolved, model)
     return found
+
+
+def _missing_template(resolved: ResolvedStudy, model: str) -> list[str]:
+    entry, protocol = resolved.models[model], resolved.study.protocol
+    if protocol.style_of(entry.prompt_style) != "chat":
+        return []
+    try:
+        tokenizer = model_tokenizer(model, entry)
+    except UserError:
+        return []
+    try:
+        prompts_for(protocol, model, entry, tokenizer, "decoder")
+    except UserError as error:
+        return [str(error)]
+    return []
 
 
 def _missing_lists(resolved: ResolvedStudy, model: str) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from raypeft.errors import UserError
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import PACKAGE, Inconsistent, Strict, expand, validate
+from raypeft.spec.protocol import PromptStyle
 
 EMBEDDED = "embedded:"
 BILLION = 10**9
@@ -65,6 +66,7 @@ class ModelEntry(Location):
         family: models of one origin.
         parameters: number of weights, for planning.
         targets: module lists that techniques refer to; a list that is absent is peft's own for the architecture.
+        prompt_style: how the model is asked, by the paper's `instruction` template or its tokenizer's `chat` template.
         gated: whether the hub asks for a licence to be accepted first.
         qkv_layout: cores that the rows of a CodeGen checkpoint's fused attention projection are laid out for.
         trust_remote_code: whether code that the model brings along may run.
@@ -75,6 +77,7 @@ class ModelEntry(Location):
     family: str | None = None
     parameters: int | None = Field(default=None, gt=0)
     targets: dict[TargetList, Annotated[list[str], Field(min_length=1)]] = {}
+    prompt_style: PromptStyle = "instruction"
     gated: bool = False
     qkv_layout: int | None = Field(default=None, gt=0)
     trust_remote_code: bool = False

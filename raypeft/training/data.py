@@ -3,7 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from raypeft.data.encoding import Collator, Encoded, Limits, encode
+from raypeft.data.chat import prompts_for
+from raypeft.data.encoding import Collator, Encoded, Limits, encode, full_lengths
+from raypeft.data.prompts import Prompts
 from raypeft.data.sources import load_split, subset
 from raypeft.decoding import BeamSettings
 from raypeft.modeling.loading import Base
@@ -32,7 +34,21 @@ class TrialData:
     shortened: dict[str, int]
 
 
-def beam_settings(plan: Plan, entry: DatasetEntry) -> BeamSettings:
+def prompts_of(plan: Plan, base: Base) -> Prompts:
+    """How a loaded model is prompted in a study.
+
+    Raises:
+        UserError: by chat, but its tokenizer has no chat template.
+    """
+    return prompts_for(plan.resolved.study.protocol, base.name, base.entry, base.tokenizer, base.architecture)
+
+
+def limits_of(plan: Plan, entry: DatasetEntry) -> Limits:
+    """The data set's token limits, applied as the study's protocol says."""
+    return Limits(entry.max_prompt_tokens, entry.max_code_tokens, plan.resolved.study.protocol.truncation)
+
+
+def beam_settings(plan: Plan, entry: DatasetEntry, prompts: Prompts) -> BeamSettings:
     """The study's beam search with the data set's limits."""
     study = plan.resolved.study
     return BeamSettings(
@@ -41,6 +57,7 @@ def beam_settings(plan: Plan, entry: DatasetEntry) -> BeamSettings:
         entry.max_code_tokens,
         tuple(entry.stop_strings),
         study.protocol.stop_rule,
+        (prompts.end,),
     )
 
 
@@ -52,21 +69,19 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
     """
     study, datasets = plan.resolved.study, plan.resolved.datasets
     entry = datasets[dataset]
-    limits = Limits(entry.max_prompt_tokens, entry.max_code_tokens)
-    architecture = base.architecture
+    prompts, limits = prompts_of(plan, base), limits_of(plan, entry)
     splits = {split: load_split(datasets, dataset, split, study.data) for split in ("train", "validation")}
-    encoded = {
-        split: [encode(base.tokenizer, item, architecture, limits) for item in items] for split, items in splits.items()
-    }
+    encoded = {split: [encode(prompts, item, limits) for item in items] for split, items in splits.items()}
+    least = full_lengths(prompts, limits) if study.protocol.padding == "full" else (0, 0)
     em_items = None if study.validation.em_items == "all" else study.validation.em_items
     chosen = subset(range(len(splits["validation"])), em_items, f"{study.data.seed}:em")
     shortened = Counter(f"{split}.{part}" for split, items in encoded.items() for item in items for part in item.cut)
     return TrialData(
         train=encoded["train"],
         validation=encoded["validation"],
-        collator=Collator(base.tokenizer.pad_token_id, architecture),
+        collator=Collator(base.tokenizer.pad_token_id, base.architecture, least),
         em_prompts=[encoded["validation"][index].prompt for index in chosen],
         em_references=[splits["validation"][index].code for index in chosen],
-        beams=beam_settings(plan, entry),
+        beams=beam_settings(plan, entry, prompts),
         shortened=dict(shortened),
     )

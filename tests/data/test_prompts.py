@@ -1,54 +1,72 @@
 """Prompts, letter by letter as the study protocol gives them."""
 
+from typing import Any
+
 import pytest
 
-from raypeft.data.prompts import draw_examples, icl_prompt, package_test_prompt, tuned_prompt
+from raypeft.data.prompts import InstructionPrompts, draw_examples
 from raypeft.data.sources import Item
+from raypeft.spec.protocol import Protocol
 
 ITEMS = [Item(str(number), f"intent {number}", f"code {number}") for number in range(30)]
+DECODER = "### Instruction:\nadd a and b\n### Response:\n"
+ENCODER = "Generate Python code: ### Instruction:\nadd a and b\n### Response:\n"
+SHOTS = (
+    "### Instruction:\nsort xs\n### Response:\nxs.sort()\n"
+    "\n"
+    "### Instruction:\nstop\n### Response:\nexit()\n"
+    "\n"
+    "### Instruction:\nadd a and b\n### Response:\n"
+)
+EXAMPLES = [Item("1", "sort xs", "xs.sort()"), Item("2", "stop", "exit()")]
 
 
-def test_the_prompt_of_a_tuned_decoder() -> None:
-    assert tuned_prompt("add a and b", "decoder") == "### Instruction:\nadd a and b\n### Response:\n"
+def prompts(architecture: str = "decoder", **protocol: Any) -> InstructionPrompts:
+    return InstructionPrompts(None, architecture, Protocol(**protocol))  # type: ignore[arg-type]
 
 
-def test_the_prompt_of_a_tuned_encoder_decoder_starts_with_the_task() -> None:
-    assert (
-        tuned_prompt("add a and b", "encoder_decoder")
-        == "Generate Python code: ### Instruction:\nadd a and b\n### Response:\n"
-    )
+@pytest.mark.parametrize(
+    ("architecture", "protocol", "training", "test"),
+    [
+        ("decoder", {}, DECODER, DECODER),
+        ("decoder", {"test_prompt": "package"}, DECODER, "\n" + DECODER),
+        ("decoder", {"task_prefix": "paper"}, DECODER, DECODER),
+        ("encoder_decoder", {}, ENCODER, ENCODER),
+        ("encoder_decoder", {"test_prompt": "package"}, ENCODER, DECODER + "<extra_id_0>"),
+        ("encoder_decoder", {"task_prefix": "paper"}, DECODER, DECODER),
+        ("encoder_decoder", {"task_prefix": "paper", "test_prompt": "package"}, DECODER, DECODER + "<extra_id_0>"),
+    ],
+)
+def test_the_prompts_of_a_tuned_model(architecture: str, protocol: Any, training: str, test: str) -> None:
+    asked = prompts(architecture, **protocol)
+    assert asked.training("add a and b") == training
+    assert asked.test("add a and b") == test
+    answer = prompts(architecture, **protocol, response_header="answer")
+    assert answer.training("add a and b") == training.replace("Response", "Answer")
+    assert answer.test("add a and b") == test.replace("Response", "Answer")
 
 
-def test_the_packages_test_prompt_of_a_decoder_has_one_more_newline() -> None:
-    assert package_test_prompt("add a and b", "decoder") == "\n### Instruction:\nadd a and b\n### Response:\n"
+HEADER = "Generate Python code given a natural language instruction.\n"
 
 
-def test_the_packages_test_prompt_of_an_encoder_decoder_ends_with_a_sentinel() -> None:
-    assert (
-        package_test_prompt("add a and b", "encoder_decoder")
-        == "### Instruction:\nadd a and b\n### Response:\n<extra_id_0>"
-    )
-
-
-def test_the_prompt_with_examples() -> None:
-    assert icl_prompt("add", [Item("1", "sort xs", "xs.sort()"), Item("2", "stop", "exit()")]) == (
-        "Generate Python code given a natural language instruction.\n"
-        "### Instruction:\nsort xs\n### Response:\nxs.sort()\n"
-        "\n"
-        "### Instruction:\nstop\n### Response:\nexit()\n"
-        "\n"
-        "### Instruction:\nadd\n### Response:\n"
-    )
-
-
-def test_the_prompt_without_examples() -> None:
-    assert icl_prompt("add", []) == (
-        "Generate Python code given a natural language instruction.\n### Instruction:\nadd\n### Response:\n"
-    )
+@pytest.mark.parametrize(
+    ("architecture", "protocol", "before", "after"),
+    [
+        ("decoder", {}, HEADER, ""),
+        ("decoder", {"icl_prompt": "paper"}, "", ""),
+        ("decoder", {"test_prompt": "package"}, HEADER, ""),
+        ("encoder_decoder", {}, HEADER, ""),
+        ("encoder_decoder", {"test_prompt": "package"}, HEADER, "<extra_id_0>"),
+    ],
+)
+def test_the_prompts_with_and_without_examples(architecture: str, protocol: Any, before: str, after: str) -> None:
+    asked = prompts(architecture, **protocol)
+    assert asked.icl("add a and b", EXAMPLES) == before + SHOTS + after
+    assert asked.icl("add a and b", []) == before + DECODER + after
 
 
 def test_text_of_the_data_is_no_template() -> None:
-    assert tuned_prompt("{intent} %s {0}", "decoder") == "### Instruction:\n{intent} %s {0}\n### Response:\n"
+    assert prompts().training("{intent} %s {0}") == "### Instruction:\n{intent} %s {0}\n### Response:\n"
 
 
 @pytest.mark.parametrize("seed", [42, 777, 5432, 55555, 97])

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from raypeft.data.prompts import icl_prompt
 from raypeft.data.sources import load_split
 from raypeft.evaluation.decoding_job import run_job
 from raypeft.evaluation.jobs import Job, jobs_of
@@ -62,7 +61,11 @@ def test_an_icl_job_prompts_with_drawn_examples(run: Run, small_plan: Plan) -> N
     assert len(set(result["example_ids"])) == 2
     examples = [train[identifier] for identifier in result["example_ids"]]
     rows = list(read_lines(run.icl_file(job).with_suffix(".jsonl")))
-    assert [row["prompt"] for row in rows] == [icl_prompt(item.intent, examples) for item in test]
+    shots = "".join(f"\n### Instruction:\n{item.intent}\n### Response:\n{item.code}\n" for item in examples)
+    header = "Generate Python code given a natural language instruction."
+    assert [row["prompt"] for row in rows] == [
+        f"{header}{shots}\n### Instruction:\n{item.intent}\n### Response:\n" for item in test
+    ]
     assert [row["reference"] for row in rows] == [item.code for item in test]
     assert read_json(run.icl_file(job)) == result
     assert result["metrics"]["items"] == 10

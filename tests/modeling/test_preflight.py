@@ -36,6 +36,21 @@ def test_shipped_models_and_techniques_have_no_problem() -> None:
     assert study_problems(study("[tiny-decoder, tiny-encoder-decoder, codegen2-1b]", techniques)) == []
 
 
+def test_models_without_a_chat_template_are_told_before_training() -> None:
+    models = "[tiny-decoder, tiny-encoder-decoder]"
+    assert [line.splitlines()[0] for line in study_problems(study(models, "[full]", "protocol.prompt_style=chat"))] == [
+        f"models.{name}: is to be prompted by chat, but its tokenizer has no chat template"
+        for name in ("tiny-decoder", "tiny-encoder-decoder")
+    ]
+    entry = "{title: O, folder: 'embedded:models/tiny-decoder', prompt_style: chat}"
+    own = study("[own, tiny-encoder-decoder]", "[full]", f"catalogue.models.own={entry}")
+    assert len(study_problems(own)) == 1
+    assert (
+        study_problems(study("[own]", "[full]", f"catalogue.models.own={entry}", "protocol.prompt_style=instruction"))
+        == []
+    )
+
+
 def test_modules_that_nobody_knows_are_told_before_training(unlisted: Path) -> None:
     assert study_problems(study([str(unlisted)], "[lora, ia3, dora, prompt_tuning]")) == [
         f"models.unlisted.targets.{name}: is missing, and peft has no default for starcoder2 models: list modules"
