@@ -151,7 +151,13 @@ def test_exit_codes(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lists_have_one_line_a_name(call: Call) -> None:
     write_text(Path("studies/own.yaml"), "question: '[bold]Mine[/bold]?'\n")
     studies = call("list", "studies").out.splitlines()
-    assert [line.split()[0] for line in studies] == ["study", "examples/smollm2-conala", "own", "quickstart"]
+    assert [line.split()[0] for line in studies] == [
+        "study",
+        "examples/smollm2-conala",
+        "own",
+        "quickstart",
+        *("rq1", "rq2", "rq3", "rq4"),
+    ]
     assert studies[2].endswith("[bold]Mine[/bold]?")
     models = call("list", "models").out.splitlines()
     assert [line.split()[0] for line in models[:4]] == ["model", "tiny-decoder", "tiny-encoder-decoder", "codet5p-220m"]
@@ -166,6 +172,7 @@ def test_lists_have_one_line_a_name(call: Call) -> None:
         "snippets              Snippets               embedded:snippets",
         "snippets-collections  Snippets, collections  embedded:snippets-collections",
         "snippets-texts        Snippets, texts        embedded:snippets-texts",
+        "snippets-joint        Snippets, joint        snippets-collections, snippets-texts",
     ]
     techniques = call("list", "techniques").out.splitlines()
     assert len(techniques) == 13
