@@ -1,11 +1,11 @@
 """Bootstrap intervals over the items of one test set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 Array = NDArray[np.float64]
 # Turns sums of columns over items, shape (..., columns), into a metric, shape (...).
@@ -43,6 +43,15 @@ class Sampled:
     def __sub__(self, other: "Sampled") -> "Sampled":
         """The difference on the same resamples: paired, because both sides see the same items."""
         return Sampled(self.value - other.value, self.draws - other.draws, self.left_out - other.left_out)
+
+    @classmethod
+    def mean(cls, parts: Sequence["Sampled"]) -> "Sampled":
+        """The mean of a metric over several systems on the same resamples, such as runs that differ in their seed."""
+        return cls(
+            float(np.mean([part.value for part in parts])),
+            np.mean([part.draws for part in parts], axis=0),
+            np.mean([part.left_out for part in parts], axis=0),
+        )
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval | None:
         """The bias-corrected and accelerated interval (Efron 1987); none where no resample differs from another.
@@ -87,14 +96,24 @@ class Bootstrap:
         # Counts of items and of tokens are whole numbers far below 2^24, which single precision holds exactly.
         self._counts = counts.astype(np.float32)
 
-    def sample(self, columns: NDArray[np.floating], statistic: Statistic) -> Sampled:
-        """Resample a metric.
+    def sample(self, columns: NDArray[np.floating], statistics: Mapping[str, Statistic]) -> dict[str, Sampled]:
+        """Resample metrics.
 
         Args:
             columns: what each item contributes, shape (items, columns).
-            statistic: the metric of their sums.
+            statistics: metrics of the sums of these columns, by name.
         """
         exact = np.asarray(columns, dtype=np.float64)
         total = exact.sum(axis=0)
         sums = (self._counts @ exact.astype(np.float32)).astype(np.float64)
-        return Sampled(float(statistic(total)), statistic(sums), statistic(total - exact))
+        left_out = total - exact
+        return {
+            name: Sampled(float(statistic(total)), statistic(sums), statistic(left_out))
+            for name, statistic in statistics.items()
+        }
+
+
+def exact_share(successes: int, items: int, confidence: float = CONFIDENCE) -> Interval:
+    """Clopper and Pearson's interval of a share, which exists where a bootstrap has nothing to draw: at none or all."""
+    found = binomtest(successes, items).proportion_ci(confidence, method="exact")
+    return Interval(float(found.low), float(found.high))
