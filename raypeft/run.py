@@ -128,5 +128,10 @@ class Run:
         return read_json(self.icl_file(job))
 
 
+def scores_file(predictions: Path) -> Path:
+    """What each item of a file of predictions contributes to every metric (`raypeft.metrics.items.ItemScores`)."""
+    return predictions.with_suffix(".items.npz")
+
+
 def _suffix(cell: Cell, dataset: str | None) -> str:
     return "" if dataset in (None, cell.dataset) else f"-{dataset}"

@@ -10,12 +10,12 @@ from raypeft.data.sources import Item, load_split
 from raypeft.decoding.fitting import decode_fitting
 from raypeft.evaluation.jobs import Job
 from raypeft.files import write_json, write_lines
-from raypeft.metrics import score
+from raypeft.metrics.items import measure
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.gpu import limit_gpu_memory
 from raypeft.modeling.loading import Base, study_base
 from raypeft.modeling.memory import Peaks
-from raypeft.run import Run
+from raypeft.run import Run, scores_file
 from raypeft.spec.plan import IclJob, Plan
 from raypeft.training.data import beam_settings, limits_of, prompts_of
 
@@ -50,9 +50,15 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
         ) as model:
             rows, decode_batch = decode_items(plan, base, model, job.dataset, items, prompts)
     peaks.attribute("decoding")
+    scores = measure(
+        [row["id"] for row in rows],
+        [row["reference"] for row in rows],
+        [row["candidates"] for row in rows],
+        _lengths(base, prompts, rows),
+    )
     result = {
         **details,
-        "metrics": score([row["reference"] for row in rows], [row["candidates"] for row in rows]),
+        "metrics": scores.block(),
         "seconds": time.monotonic() - started,
         **peaks.as_report(),
         "decode_batch": decode_batch,
@@ -61,6 +67,7 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
         "max_new_tokens": plan.resolved.datasets[job.dataset].max_code_tokens,
     }
     write_lines(job.predictions_file(run), rows)
+    scores.save(scores_file(job.predictions_file(run)))
     write_json(job.result_file(run), result)
     return result
 
@@ -94,6 +101,19 @@ def decode_items(
         for item, ids, candidates in zip(items, prompts, found, strict=True)
     ]
     return rows, decode_batch
+
+
+def _lengths(base: Base, prompts: Sequence[Sequence[int]], rows: Sequence[dict[str, Any]]) -> dict[str, Sequence[int]]:
+    """Tokens of each prompt, reference and first candidate; those of code without its end-of-sequence token."""
+
+    def code(texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in base.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+    return {
+        "prompt": [len(ids) for ids in prompts],
+        "reference": code([row["reference"] for row in rows]),
+        "prediction": code([row["candidates"][0] if row["candidates"] else "" for row in rows]),
+    }
 
 
 def tuned_prompts(plan: Plan, base: Base, dataset: str, items: Sequence[Item]) -> tuple[list[list[int]], int]:

@@ -1,0 +1,98 @@
+"""What the numbers of a run support: intervals over test items, and tests of differences on the same items."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from raypeft.report.cells import CellRow
+from raypeft.report.icl import IclRow
+from raypeft.report.numbers import Pair
+from raypeft.statistics import Interval
+
+ALPHA = 0.05
+CODEBLEU = "codebleu"
+
+Key = str | tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems on the same test items.
+
+    Attributes:
+        metric: `em@k` or `codebleu`.
+        first: a technique.
+        second: another technique; none where it is in-context learning with so many `examples`.
+        difference: points of the metric that the first is above the second.
+        interval: of that difference.
+        p: of the test, not corrected.
+        corrected: p corrected by Holm within the family of all comparisons of the study in this metric.
+        effect: odds ratio for EM@k, Cliff's delta for CodeBLEU.
+    """
+
+    metric: str
+    model: str
+    dataset: str
+    test_set: str
+    first: str
+    second: str | None
+    examples: int | None
+    items: int
+    difference: float
+    interval: Interval | None
+    p: float
+    effect: float
+    corrected: float = 1.0
+
+    @property
+    def supported(self) -> bool:
+        """Whether the corrected test supports that there is a difference."""
+        return self.corrected < ALPHA
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Intervals and comparisons of a run.
+
+    Attributes:
+        intervals: by metric, of each cell and test set (by name) and each (model, data set, number of examples).
+        comparisons: of all pairs, in the order of the report.
+    """
+
+    intervals: Mapping[Key, Mapping[str, Interval]] = field(default_factory=dict)
+    comparisons: Sequence[Comparison] = ()
+
+    def interval(self, row: CellRow | IclRow, metric: str) -> Interval | None:
+        """Interval of a row's metric over test items; for in-context learning, of its mean over seeds."""
+        return self.intervals.get(key_of(row), {}).get(metric)
+
+    def between(self, pair: Pair, first: CellRow, second: CellRow | IclRow, metric: str) -> Comparison | None:
+        """The comparison of a technique with another or with in-context learning, as the first sees it."""
+        examples = second.examples if isinstance(second, IclRow) else None
+        names = {first.cell.technique, second.cell.technique if isinstance(second, CellRow) else None}
+        for found in self.comparisons:
+            place = (found.metric, found.model, found.dataset, found.test_set, found.examples)
+            if place == (metric, pair.model, pair.dataset, pair.test_set, examples) and names == {
+                found.first,
+                found.second,
+            }:
+                return found if found.first == first.cell.technique else _reversed(found)
+        return None
+
+
+def key_of(row: CellRow | IclRow) -> Key:
+    """What a row is known by: a cell and test set by name, in-context learning by model, data set and examples."""
+    return row.name if isinstance(row, CellRow) else (row.model, row.dataset, row.examples)
+
+
+def _reversed(found: Comparison) -> Comparison:
+    assert found.second is not None
+    interval = found.interval and Interval(-found.interval.high, -found.interval.low)
+    effect = -found.effect if found.metric == CODEBLEU else 1 / found.effect
+    return replace(
+        found,
+        first=found.second,
+        second=found.first,
+        difference=-found.difference,
+        interval=interval,
+        effect=effect,
+    )
