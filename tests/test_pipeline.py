@@ -15,6 +15,7 @@ import psutil
 import pytest
 from codebleu import bleu, weighted_ngram_match
 
+from raypeft.metrics.items import ItemScores
 from raypeft.run import Run
 from tests.conftest import SMALL
 
@@ -124,6 +125,18 @@ def test_exact_match_can_be_recomputed_from_the_predictions(finished: Run) -> No
         assert all(row["scores"] == sorted(row["scores"], reverse=True) for row in predictions)
         seen += 1
     assert seen == 5
+
+
+def test_every_test_keeps_what_its_items_contribute(finished: Run) -> None:
+    for cell in finished.plan.cells:
+        folder = finished.cell_folder(cell)
+        result, predictions = json.loads((folder / "test.json").read_text()), lines(folder / "predictions.jsonl")
+        scores = ItemScores.load(folder / "predictions.items.npz")
+        assert scores.ids == tuple(row["id"] for row in predictions)
+        assert scores.block() == result["metrics"]
+        assert all(4 <= length <= 192 for length in scores.tokens["prompt"])
+        assert all(0 < length <= 128 for length in scores.tokens["reference"])
+    assert len(list((finished.folder / "icl").rglob("*.items.npz"))) == 3
 
 
 def test_codebleu_can_be_recomputed_by_the_upstream_evaluator(finished: Run) -> None:

@@ -93,7 +93,7 @@ def without_comments(code: str) -> str:
 def subtrees(code: str) -> list[str]:
     """Return the syntax tree and each of its subtrees that has children, names and literals left out."""
     found = []
-    nodes = [_parser().parse(code.encode()).root_node]
+    nodes = [_parser().parse(code.encode(errors="replace")).root_node]
     while nodes:
         node = nodes.pop()
         found.append(str(node))

@@ -19,13 +19,16 @@ def write(run: Run) -> Path:
     # matplotlib and jinja2 take a second to import, which verbs that only read numbers do not have to wait for.
     from raypeft.files import write_text
     from raypeft.report.content import cell_table, comparison_table, icl_table, trial_table
+    from raypeft.report.differences import difference_table
     from raypeft.report.figures import write_figures
     from raypeft.report.numbers import gather
     from raypeft.report.page import render
     from raypeft.report.tables import to_csv, to_markdown
+    from raypeft.report.weighing import weigh
 
-    numbers = gather(run)
-    tables = [make(numbers) for make in (comparison_table, cell_table, icl_table, trial_table)]
+    numbers = weigh(gather(run))
+    makers = (comparison_table, cell_table, difference_table, icl_table, trial_table)
+    tables = [make(numbers) for make in makers]
     for table in tables:
         write_text(run.report_folder / "tables" / f"{table.name}.csv", to_csv(table))
         write_text(run.report_folder / "tables" / f"{table.name}.md", to_markdown(table))

@@ -1,8 +1,10 @@
-"""The answer of a study in two sentences, worded no stronger than its numbers."""
+"""The answer of a study in two sentences, which claim a difference only where its corrected test supports it."""
 
 from collections import Counter
 from statistics import median
 
+from raypeft.report.cells import CellRow
+from raypeft.report.evidence import Comparison
 from raypeft.report.formatting import count, joined, percent, points
 from raypeft.report.numbers import Numbers, Pair
 
@@ -17,10 +19,14 @@ def answer(numbers: Numbers) -> tuple[str, str]:
     return _best(numbers, pairs), _against_icl(numbers, pairs)
 
 
-def _technique_names(numbers: Numbers, pair: Pair) -> str:
-    """Titles of the best techniques of a pair."""
-    names = joined([numbers.technique(row) for row in pair.best])
-    return names if len(pair.best) == 1 else f"{names} (tied)"
+def rivals(numbers: Numbers, pair: Pair) -> list[CellRow] | None:
+    """Techniques that no corrected test tells apart from the best one; none where nothing could be tested."""
+    best, *_ = pair.best
+    others = [row for row in pair.cells if row is not best and row.metrics.get(numbers.metric) is not None]
+    found = [numbers.evidence.between(pair, best, other, numbers.metric) for other in others]
+    if others and not any(found):
+        return None
+    return [other for other, one in zip(others, found, strict=True) if one is None or not one.supported]
 
 
 def _nothing_yet(numbers: Numbers) -> tuple[str, str]:
@@ -41,9 +47,10 @@ def _best(numbers: Numbers, pairs: list[Pair]) -> str:
         wins = Counter(numbers.technique(row) for pair in pairs for row in pair.best)
         places = joined([f"{name} in {number}" for name, number in wins.most_common()])
         ties = " (ties counted for each)" if wins.total() > len(pairs) else ""
+        clear = sum(len(pair.cells) > 1 and rivals(numbers, pair) == [] for pair in pairs)
         text = (
             f"of {len(pairs)} pairs of model and data set, the highest EM@{numbers.k} on the test items was "
-            f"that of {places}{ties}."
+            f"that of {places}{ties}; it was above that of every other technique in {clear or 'none'} of them."
         )
     if numbers.tested < len(numbers.states):
         return f"With {numbers.tested} of {len(numbers.states)} cells tested: {text}"
@@ -51,38 +58,80 @@ def _best(numbers: Numbers, pairs: list[Pair]) -> str:
 
 
 def _result(numbers: Numbers, pair: Pair) -> str:
-    value = pair.best[0].metrics[numbers.metric] or 0.0
-    size = f"{percent(value)} %"
-    if (second := pair.runner_up) is not None:
-        gap = points(value - (second.metrics[numbers.metric] or 0.0)).removeprefix("+")
-        size += f", {gap} points above {numbers.technique(second)}"
-    return f"{_technique_names(numbers, pair)} for {numbers.title(pair.model, pair.dataset, pair.test_set)} ({size})"
+    """The best technique of a pair, its value, and what it is told apart from."""
+    best, *tied = pair.best
+    names = joined([numbers.technique(row) for row in pair.best]) + (" (tied)" if tied else "")
+    value = f"{percent(best.metrics[numbers.metric] or 0.0)} %"
+    title = numbers.title(pair.model, pair.dataset, pair.test_set)
+    others = [row for row in pair.cells if row is not best and row.metrics.get(numbers.metric) is not None]
+    near = rivals(numbers, pair)
+    if not others or near is None:
+        return f"{names} for {title} ({value})"
+    if not near:
+        return f"{names} for {title} ({value}, above every other technique)"
+    if len(near) == len(others):
+        return f"{names} for {title} ({value}, not told apart from any other technique)"
+    apart = joined([numbers.technique(row) for row in near])
+    return f"{names} for {title} ({value}, not told apart from {apart}, but above the others)"
 
 
 def _against_icl(numbers: Numbers, pairs: list[Pair]) -> str:
-    caution = f"all differences are observed on {_items(pairs)} test items, with no test of significance."
+    caution = _caution(numbers, pairs)
     if not numbers.icl:
         return f"The study has no in-context learning to compare with; {caution}"
     compared = [(pair, pair.difference) for pair in pairs if pair.difference is not None]
     if not compared:
         return f"No in-context learning has a result to compare with yet; {caution}"
-    head = f"The best technique's EM@{numbers.k}"
+    groups: dict[str, list[tuple[Pair, float]]] = {"above": [], "below": [], "not told apart from": []}
+    for pair, gap in compared:
+        groups[_relation(numbers, pair)].append((pair, gap))
     other = "that of in-context learning at its best number of examples"
+    head = f"The best technique's EM@{numbers.k} was"
+    found: list[str] = []
+    for relation, members in groups.items():
+        if members:
+            what = "it" if found else other
+            where = _places(numbers, members) if len(compared) <= _ENUMERATED else f"in {len(members)}"
+            found.append(f"{relation} {what} {where}")
     if len(compared) <= _ENUMERATED:
-        found = [
-            f"{points(gap)} points for {numbers.title(pair.model, pair.dataset, pair.test_set)}{_examples(pair)}"
-            for pair, gap in compared
-        ]
-        return f"{head} differs from {other} by {joined(found)}; {caution}"
+        return f"{head} {joined(found)}; {caution}"
     gaps = [gap for _, gap in compared]
-    higher = sum(gap > 0 for gap in gaps)
-    span = f"from {points(min(gaps))} to {points(max(gaps))} points, median {points(median(gaps))}"
-    return f"{head} was above {other} in {higher} of {len(gaps)} pairs (differences {span}); {caution}"
+    span = f"differences from {points(min(gaps))} to {points(max(gaps))} points, median {points(median(gaps))}"
+    return f"{head} {joined(found)} of {len(compared)} pairs ({span}); {caution}"
+
+
+def _places(numbers: Numbers, members: list[tuple[Pair, float]]) -> str:
+    places = [
+        f"for {numbers.title(pair.model, pair.dataset, pair.test_set)} ({points(gap)} points{_examples(pair)})"
+        for pair, gap in members
+    ]
+    return joined(places)
+
+
+def _relation(numbers: Numbers, pair: Pair) -> str:
+    found: Comparison | None = None
+    if pair.best_icl is not None:
+        found = numbers.evidence.between(pair, pair.best[0], pair.best_icl, numbers.metric)
+    if found is None or not found.supported:
+        return "not told apart from"
+    return "above" if found.difference > 0 else "below"
 
 
 def _examples(pair: Pair) -> str:
     best = pair.best_icl
-    return f" ({best.examples} example{'' if best.examples == 1 else 's'})" if best else ""
+    return f", {best.examples} example{'' if best.examples == 1 else 's'}" if best else ""
+
+
+def _caution(numbers: Numbers, pairs: list[Pair]) -> str:
+    family = [found for found in numbers.evidence.comparisons if found.metric == numbers.metric]
+    if not family:
+        return f"nothing could be tested: the {_items(pairs)} test items have no comparable predictions."
+    if len(family) == 1:
+        return f"this goes by a paired test on {_items(pairs)} test items, at 5 %."
+    return (
+        f"this goes by {count(len(family))} paired tests on {_items(pairs)} test items, "
+        "at 5 % after Holm's correction for their number."
+    )
 
 
 def _items(pairs: list[Pair]) -> str:

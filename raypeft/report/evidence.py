@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from raypeft.report.cells import CellRow
 from raypeft.report.icl import IclRow
-from raypeft.report.numbers import Pair
-from raypeft.statistics import Interval
+
+if TYPE_CHECKING:  # scipy takes a second to import, and reading what was found does without it
+    from raypeft.report.numbers import Pair
+    from raypeft.statistics import Interval
 
 ALPHA = 0.05
 CODEBLEU = "codebleu"
@@ -38,7 +41,7 @@ class Comparison:
     examples: int | None
     items: int
     difference: float
-    interval: Interval | None
+    interval: "Interval | None"
     p: float
     effect: float
     corrected: float = 1.0
@@ -58,14 +61,14 @@ class Evidence:
         comparisons: of all pairs, in the order of the report.
     """
 
-    intervals: Mapping[Key, Mapping[str, Interval]] = field(default_factory=dict)
+    intervals: "Mapping[Key, Mapping[str, Interval]]" = field(default_factory=dict)
     comparisons: Sequence[Comparison] = ()
 
-    def interval(self, row: CellRow | IclRow, metric: str) -> Interval | None:
+    def interval(self, row: CellRow | IclRow, metric: str) -> "Interval | None":
         """Interval of a row's metric over test items; for in-context learning, of its mean over seeds."""
         return self.intervals.get(key_of(row), {}).get(metric)
 
-    def between(self, pair: Pair, first: CellRow, second: CellRow | IclRow, metric: str) -> Comparison | None:
+    def between(self, pair: "Pair", first: CellRow, second: CellRow | IclRow, metric: str) -> Comparison | None:
         """The comparison of a technique with another or with in-context learning, as the first sees it."""
         examples = second.examples if isinstance(second, IclRow) else None
         names = {first.cell.technique, second.cell.technique if isinstance(second, CellRow) else None}
@@ -86,7 +89,7 @@ def key_of(row: CellRow | IclRow) -> Key:
 
 def _reversed(found: Comparison) -> Comparison:
     assert found.second is not None
-    interval = found.interval and Interval(-found.interval.high, -found.interval.low)
+    interval = found.interval and replace(found.interval, low=-found.interval.high, high=-found.interval.low)
     effect = -found.effect if found.metric == CODEBLEU else 1 / found.effect
     return replace(
         found,

@@ -20,6 +20,16 @@ def points(value: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
+def interval(bounds: Any) -> str:
+    """Low and high bound of a percentage."""
+    return f"{percent(bounds.low)} to {percent(bounds.high)}"
+
+
+def p_value(value: float) -> str:
+    """A p-value; very small ones as a bound."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def loss(value: float) -> str:
     """A loss in nats a token."""
     return f"{value:.3f}"

@@ -1,11 +1,12 @@
 """Every number of a report, computed once from the run folder and shown by pages, tables and figures alike."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from raypeft.metrics.exact_match import KS
 from raypeft.report.cells import CellRow, read_cells
+from raypeft.report.evidence import Evidence
 from raypeft.report.icl import IclRow, read_icl
 from raypeft.report.trials import Trial, read_trials
 from raypeft.run import Run
@@ -72,6 +73,7 @@ class Numbers:
     Attributes:
         k: the EM@k that comparisons go by: 10, or fewer where fewer candidates are kept.
         last_record: unix seconds of the sweep's newest record.
+        evidence: what the numbers support; empty until `raypeft.report.weighing.weigh` has read the tests' items.
     """
 
     run: Run
@@ -80,6 +82,7 @@ class Numbers:
     icl: Sequence[IclRow]
     trials: Sequence[Trial]
     last_record: float | None
+    evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def metric(self) -> str:

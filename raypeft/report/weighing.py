@@ -41,8 +41,8 @@ class _System:
     sampled: Mapping[str, Sampled]
 
 
-def weigh(numbers: Numbers) -> Evidence:
-    """Compute intervals and comparisons from the items of every test; what has no predictions is left out."""
+def weigh(numbers: Numbers) -> Numbers:
+    """The numbers with their evidence, from the items of every test; what has no predictions is left out."""
     resamples: dict[int, Bootstrap] = {}
     intervals: dict[Key, dict[str, Interval]] = {}
     comparisons: list[Comparison] = []
@@ -62,7 +62,7 @@ def weigh(numbers: Numbers) -> Evidence:
                 for second in [*tuned[place + 1 :], *others]
                 if first.runs[0].ids == second.runs[0].ids
             ]
-    return Evidence(intervals, _corrected(comparisons))
+    return replace(numbers, evidence=Evidence(intervals, _corrected(comparisons)))
 
 
 def _systems(numbers: Numbers, rows: Sequence[CellRow | IclRow], resamples: dict[int, Bootstrap]) -> list[_System]:
@@ -104,7 +104,7 @@ def _sample(resamples: Bootstrap, scores: ItemScores) -> dict[str, Sampled]:
 
 
 def _percent(column: int) -> Statistic:
-    return lambda sums: 100 * sums[..., column] / sums[..., 0]
+    return lambda sums: 100 * sums[..., column] / np.maximum(sums[..., 0], 1)
 
 
 def _intervals(system: _System) -> dict[str, Interval]:

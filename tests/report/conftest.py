@@ -20,6 +20,7 @@ from .recording import (
     Recorder,
     block,
     prediction,
+    record_compared,
     start,
 )
 
@@ -46,6 +47,14 @@ def partial(tmp_path: Path) -> Run:
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Such a run with its report, to be read only."""
     run = record_partial(tmp_path_factory.mktemp("reported") / "run")
+    write(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with predictions to compare, and its report, to be read only."""
+    run = record_compared(tmp_path_factory.mktemp("compared") / "run")
     write(run)
     return run
 

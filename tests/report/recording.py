@@ -1,9 +1,11 @@
 """Writes run folders as a sweep and its jobs do, with hand-chosen numbers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from raypeft.files import append_line, write_json, write_lines, write_text
+from raypeft.metrics import score
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
@@ -178,3 +180,52 @@ def prediction(number: int) -> dict[str, Any]:
         "candidates": candidates,
         "scores": [-float(rank) for rank in range(10)],
     }
+
+
+def predictions(right: Sequence[int], items: int = 40, rank: int = 1) -> list[dict[str, Any]]:
+    """Predictions of a test whose items in `right` have their reference at a rank; the others do not have it."""
+    rows = []
+    for number in range(items):
+        reference = f"total_{number} = first_{number} + sum(values[:{number}])"
+        candidates = [f"other_{number}_{place} = compute()" for place in range(10)]
+        if number in right:
+            candidates[rank - 1] = reference
+        rows.append(
+            {
+                "id": f"test-{number:03d}",
+                "intent": f"intent {number}",
+                "prompt": "",
+                "reference": reference,
+                "candidates": candidates,
+                "scores": [-0.5 * place for place in range(10)],
+            }
+        )
+    return rows
+
+
+def record_compared(folder: Path) -> Run:
+    """A run whose cells and in-context learning were tested on the same 40 items, with what they got right."""
+    run = start(folder, "models=[tiny-decoder]", "icl.examples=[0, 2]", "icl.seeds=[1, 2, 3]")
+    record = Recorder(run)
+    for technique, right in (("lora", range(30)), ("ia3", range(24, 36)), ("prefix_tuning", range(28))):
+        cell = Cell(DECODER, DATASET, technique)
+        for number in range(3):
+            record.trial(cell, number, {"learning_rate": 0.001 * (number + 1)}, [2.0, 1.5 - 0.1 * number], 20.0)
+        record.select(cell, 2, 1, 1.3, 20.0, {"learning_rate": 0.003})
+        rows = predictions(right)
+        record.test(cell, score_rows(rows), rows)
+    for job, right in (
+        (IclJob(DECODER, DATASET, 0, 1), range(0)),
+        (IclJob(DECODER, DATASET, 2, 1), range(10)),
+        (IclJob(DECODER, DATASET, 2, 2), range(12)),
+        (IclJob(DECODER, DATASET, 2, 3), range(5, 13)),
+    ):
+        rows = predictions(right, rank=10)
+        write_lines(run.icl_file(job).with_suffix(".jsonl"), rows)
+        record.icl(job, score_rows(rows))
+    write_json(run.manifest_file, {"raypeft": "0.1.0", "versions": {"torch": "2.13.0"}, "gpus": [], "cpu": "CPU"})
+    return run
+
+
+def score_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return score([row["reference"] for row in rows], [row["candidates"] for row in rows])
