@@ -7,6 +7,7 @@ import warnings
 import typer
 from rich.console import Console
 
+from raypeft.cli.doctor import doctor
 from raypeft.cli.evaluate import evaluate
 from raypeft.cli.export import export
 from raypeft.cli.fetch import fetch
@@ -37,6 +38,7 @@ app.command("export")(export)
 app.command("evaluate")(evaluate)
 app.command("list")(list_)
 app.command("fetch")(fetch)
+app.command("doctor")(doctor)
 
 
 def main() -> None:

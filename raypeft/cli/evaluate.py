@@ -10,6 +10,7 @@ from raypeft.cli.arguments import JsonOption
 from raypeft.cli.output import counting
 from raypeft.errors import UserError
 from raypeft.files import write_json, write_lines
+from raypeft.guards import check_versions
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
 
@@ -50,6 +51,7 @@ def evaluate(
         raise UserError("exists already", where=f"--out {out}")
     plan = Plan(_resolved(model, dataset, study, beams, candidates, set_ or []))
     (name,) = plan.resolved.study.datasets
+    check_versions()
     typer.echo("Loading the model", err=True)
     from raypeft.data.sources import load_split
     from raypeft.evaluation.given import evaluate_given, load_given

@@ -9,6 +9,7 @@ import typer
 from raypeft.cli.arguments import CellArgument, JsonOption, RunArgument, find_cell, find_run
 from raypeft.cli.output import counting
 from raypeft.errors import UserError
+from raypeft.guards import check_versions
 from raypeft.report.formatting import one_line, printable
 
 
@@ -26,6 +27,7 @@ def generate(
     if candidates is not None and candidates > most:
         raise UserError(f"the study's search keeps {most} candidates, not {candidates}", where="--candidates")
     texts = _texts(intents)
+    check_versions()
     typer.echo(f"Loading {chosen.id}", err=True)
     from raypeft.evaluation.generate import generate as search
 

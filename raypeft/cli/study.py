@@ -10,6 +10,7 @@ from rich.console import Console
 
 from raypeft.cli.plan import show_plan
 from raypeft.errors import UserError
+from raypeft.guards import check_versions
 from raypeft.reuse import runs_in, siblings
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
@@ -55,6 +56,7 @@ def study(
     if plan:
         show_plan(Plan(resolved))
         return
+    check_versions()
     stages, console = _stages(stage), Console()
     folder = out or Path("runs") / resolved.name
     named = [run for place in reuse or () for run in runs_in(place)]
