@@ -18,8 +18,8 @@ OBJECT_STORE = 256 * 2**20
 
 
 @contextmanager
-def cluster(address: str | None, progress: Progress) -> Iterator[None]:
-    """Ray for the duration of a run, with its dashboard; shut down afterwards if started here."""
+def cluster(address: str | None, progress: Progress) -> Iterator[str | None]:
+    """Ray for the duration of a run, shut down afterwards if started here; gives its dashboard's host and port."""
     progress.say("Starting Ray" if address is None else f"Joining the Ray cluster at {address}")
     if address is None:
         context = ray.init(
@@ -34,6 +34,6 @@ def cluster(address: str | None, progress: Progress) -> Iterator[None]:
     if context.dashboard_url:
         progress.say(f"Ray dashboard: http://{context.dashboard_url}")
     try:
-        yield
+        yield context.dashboard_url
     finally:
         ray.shutdown()

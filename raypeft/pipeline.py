@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from raypeft.dashboard import announced
 from raypeft.files import write_text
 from raypeft.hub.fetching import provide
 from raypeft.manifest import remarks, write_manifest
@@ -58,7 +59,7 @@ def study(
         if pending(run, stages):
             from raypeft.cluster import cluster
 
-            with cluster(ray_address, progress):
+            with cluster(ray_address, progress) as url, announced(run, url):
                 if "sweep" in stages:
                     from raypeft.sweep.sweep import sweep
 

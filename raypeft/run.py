@@ -70,6 +70,11 @@ class Run:
         """One TensorBoard run a trial."""
         return self.folder / "tensorboard"
 
+    @property
+    def dashboard_file(self) -> Path:
+        """Where Ray's dashboard is, while there is one."""
+        return self.folder / "dashboard.json"
+
     @cached_property
     def plan(self) -> Plan:
         """The plan of the frozen study, what is on the hub at the commits that the manifest records."""

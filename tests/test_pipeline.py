@@ -1,11 +1,14 @@
 """Whole studies, driven as a user drives them: `raypeft study …` in a process of its own."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +18,7 @@ import psutil
 import pytest
 from codebleu import bleu, weighted_ngram_match
 
+from raypeft import dashboard
 from raypeft.metrics.items import ItemScores
 from raypeft.run import Run
 from tests.conftest import SMALL
@@ -168,6 +172,24 @@ def count(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
+def check_actors(run: Run) -> None:
+    """The dashboard of a running sweep is found, lets in who has the token, and lists trials by their names."""
+    found = dashboard.running(run)
+    assert found is not None and found.asks_for_token()
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": str(found.token())}
+    listing = (
+        "from ray.util.state import list_actors; import sys; print(*(actor.name for actor in list_actors(sys.argv[1])))"
+    )
+    listed = subprocess.run(
+        [sys.executable, "-c", listing, found.url], env=os.environ | token, capture_output=True, text=True, timeout=60
+    )
+    assert listed.returncode == 0, listed.stderr
+    trials = {cell.trial_name(number) for cell in run.plan.cells for number in range(3)}
+    assert trials & set(listed.stdout.split())
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{found.url}/api/v0/actors")
+
+
 @pytest.mark.parametrize("phase", ["sweep", "evaluation"])
 def test_interrupted_and_started_again_it_completes(home: Path, finished: Run, phase: str) -> None:
     """Ctrl-C in the sweep and in the evaluation; the results equal those of the undisturbed run where order cannot
@@ -180,6 +202,7 @@ def test_interrupted_and_started_again_it_completes(home: Path, finished: Run, p
     ) as process:
         if phase == "sweep":
             wait_for(lambda: count(run.trials_file) >= 1 and count(run.reports_file) >= 8, process)
+            check_actors(run)
         else:
             wait_for(lambda: any(folder.glob("cells/*/*/*/test.json")), process)
         children = psutil.Process(process.pid).children(recursive=True)

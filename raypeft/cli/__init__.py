@@ -7,6 +7,7 @@ import warnings
 import typer
 from rich.console import Console
 
+from raypeft.cli.dashboard import dashboard
 from raypeft.cli.doctor import doctor
 from raypeft.cli.evaluate import evaluate
 from raypeft.cli.export import export
@@ -32,6 +33,7 @@ app.command("study")(study)
 app.command("status")(status)
 app.command("trials")(trials)
 app.command("trial")(trial)
+app.command("dashboard")(dashboard)
 app.command("report")(report)
 app.command("generate")(generate)
 app.command("export")(export)
