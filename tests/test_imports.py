@@ -39,6 +39,7 @@ def loaded(*arguments: str) -> set[str]:
         ["list", "techniques"],
         ["list", "models"],
         ["list", "datasets"],
+        ["data", "check", "snippets"],
     ],
     ids=" ".join,
 )

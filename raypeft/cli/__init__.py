@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from raypeft.cli.dashboard import dashboard
+from raypeft.cli.data import data
 from raypeft.cli.doctor import doctor
 from raypeft.cli.evaluate import evaluate
 from raypeft.cli.export import export
@@ -41,6 +42,7 @@ app.command("evaluate")(evaluate)
 app.command("list")(list_)
 app.command("fetch")(fetch)
 app.command("doctor")(doctor)
+app.add_typer(data, name="data")
 
 
 def main() -> None:

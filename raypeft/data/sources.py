@@ -14,7 +14,18 @@ from raypeft.errors import UserError
 from raypeft.spec.catalogue import SPLITS, DatasetEntry, Split
 from raypeft.spec.study import Subsets
 
-__all__ = ["SPLITS", "Item", "Split", "SplitFile", "content_hash", "load_split", "local_folder", "read_split", "subset"]
+__all__ = [
+    "SPLITS",
+    "Item",
+    "Split",
+    "SplitFile",
+    "content_hash",
+    "find_file",
+    "load_split",
+    "local_folder",
+    "read_split",
+    "subset",
+]
 
 T = TypeVar("T")
 
@@ -90,7 +101,7 @@ def read_split(name: str, entry: DatasetEntry, split: Split) -> SplitFile:
     """
     where = f"catalogue.datasets.{name}"
     folder = local_folder(name, entry)
-    path = _hub_file(entry, split) if folder is None else _file(folder, entry, split, where)
+    path = _hub_file(name, entry, split) if folder is None else _file(folder, entry, split, where)
     source = f"{entry.hub}@{entry.revision or 'main'}:{entry.file(split)}" if folder is None else str(path)
     items: list[Item] = []
     incomplete: list[str] = []
@@ -136,22 +147,31 @@ def content_hash(items: Sequence[Item]) -> str:
     return digest.hexdigest()
 
 
-def _hub_file(entry: DatasetEntry, split: Split) -> Path:
-    from raypeft.hub import hub_file
+def _hub_file(name: str, entry: DatasetEntry, split: Split) -> Path:
+    from raypeft.hub import HubError, hub_file
 
-    return hub_file(str(entry.hub), entry.file(split), revision=entry.revision, kind="dataset")
+    try:
+        return hub_file(str(entry.hub), entry.file(split), revision=entry.revision, kind="dataset")
+    except HubError as error:
+        instead = f"Or export {VARIABLE}=FOLDER, with its files in FOLDER/{name}."
+        hint = f"{error.hint}\n{instead}" if error.hint else instead
+        raise HubError(error.what, cause=error.cause, where=error.where, hint=hint) from error
 
 
-def _file(folder: Path, entry: DatasetEntry, split: Split, where: str) -> Path:
+def find_file(folder: Path, entry: DatasetEntry, split: Split) -> Path | None:
     """The file the entry names; where it names none, or is of the hub, the first of the usual names that is there."""
     named = [entry.files[split]] if split in entry.files else []
     usual = [f"{stem}{suffix}{packed}" for stem in USUAL_NAMES[split] for suffix in SUFFIXES for packed in ("", ".gz")]
     names = named if named and entry.hub is None else [*named, *usual]
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _file(folder: Path, entry: DatasetEntry, split: Split, where: str) -> Path:
+    found = find_file(folder, entry, split)
     if found is None:
-        stems = named if names == named else [*named, *(f"{stem}.*" for stem in USUAL_NAMES[split])]
+        wanted = [entry.files[split]] if split in entry.files else [f"{stem}.*" for stem in USUAL_NAMES[split]]
         raise UserError(
-            f"{folder} has no file {' or '.join(stems)}",
+            f"{folder} has no file {' or '.join(wanted)}",
             where=f"{where}.files.{split}",
             hint=f"It has: {', '.join(sorted(path.name for path in folder.iterdir())[:20]) or 'nothing'}",
         )

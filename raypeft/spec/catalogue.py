@@ -121,6 +121,7 @@ class DatasetEntry(Location):
     columns: dict[Literal["intent", "code", "id"], str | Annotated[list[str], Field(min_length=1)]] = {
         "intent": "nl",
         "code": "cmd",
+        "id": ["id", "question_id"],
     }
     expected_items: dict[Split, Annotated[int, Field(gt=0)]] = {}
     origin: str | None = None
