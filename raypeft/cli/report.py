@@ -1,12 +1,28 @@
 """raypeft report: build the report of a run again."""
 
+from enum import StrEnum
+from typing import Annotated
+
 import typer
 
 from raypeft.cli.arguments import RunArgument, find_run
 
 
-def report(run: RunArgument) -> None:
-    """Build tables, figures and HTML again from what the run folder holds, also while the run goes on."""
-    from raypeft.report import write
+class Format(StrEnum):
+    """What a report is written as."""
 
-    typer.echo(write(find_run(run)))
+    HTML = "html"
+    PEFT = "peft"
+
+
+def report(
+    run: RunArgument,
+    as_format: Annotated[
+        Format,
+        typer.Option("--format", help="html with tables and figures, or the schema of peft's method_comparison"),
+    ] = Format.HTML,
+) -> None:
+    """Build tables, figures and HTML again from what the run folder holds, also while the run goes on."""
+    from raypeft.report import write, write_peft
+
+    typer.echo((write if as_format is Format.HTML else write_peft)(find_run(run)))

@@ -4,25 +4,27 @@ from pathlib import Path
 
 from raypeft.run import Run
 
-__all__ = ["write"]
+__all__ = ["write", "write_peft"]
 
 
 def write(run: Run) -> Path:
     """Write the report of a run as far as it has come, and return its `index.html`.
 
-    Writes `report/tables/*.{md,csv}`, `report/figures/*.{svg,png}` and, last, `report/index.html`, each atomically.
-    Reads only the run folder; needs neither torch nor ray.
+    Writes `report/tables/*.{md,csv,tex}`, `report/figures/*.{svg,png}`, `report/results.{json,parquet}` and, last,
+    `report/index.html`, each atomically. Reads only the run folder; needs neither torch nor ray.
 
     Raises:
         UserError: the run's `study.yaml` is missing or invalid.
     """
-    # matplotlib and jinja2 take a second to import, which verbs that only read numbers do not have to wait for.
-    from raypeft.files import write_text
+    # matplotlib, scipy and jinja2 take seconds to import, which verbs that only read numbers do not have to wait for.
+    from raypeft.files import write_bytes, write_text
     from raypeft.report.content import cell_table, comparison_table, icl_table, trial_table
     from raypeft.report.differences import difference_table
     from raypeft.report.figures import write_figures
+    from raypeft.report.latex import to_latex
     from raypeft.report.numbers import gather
     from raypeft.report.page import render
+    from raypeft.report.results import to_json, to_parquet
     from raypeft.report.tables import to_csv, to_markdown
     from raypeft.report.weighing import weigh
 
@@ -30,9 +32,21 @@ def write(run: Run) -> Path:
     makers = (comparison_table, cell_table, difference_table, icl_table, trial_table)
     tables = [make(numbers) for make in makers]
     for table in tables:
-        write_text(run.report_folder / "tables" / f"{table.name}.csv", to_csv(table))
-        write_text(run.report_folder / "tables" / f"{table.name}.md", to_markdown(table))
+        for suffix, export in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
+            write_text(run.report_folder / "tables" / f"{table.name}.{suffix}", export(table))
+    write_text(run.report_folder / "results.json", to_json(numbers, tables))
+    write_bytes(run.report_folder / "results.parquet", to_parquet(numbers))
     figures = write_figures(numbers, run.report_folder / "figures")
     index = run.report_folder / "index.html"
     write_text(index, render(numbers, {table.name: table for table in tables}, figures))
     return index
+
+
+def write_peft(run: Run) -> Path:
+    """Write the tested cells in the schema of peft's `method_comparison`, and return the folder they lie in."""
+    from raypeft.report.method_comparison import write_method_comparison
+    from raypeft.report.numbers import gather
+
+    folder = run.report_folder / "peft"
+    write_method_comparison(gather(run), folder)
+    return folder

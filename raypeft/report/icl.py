@@ -18,6 +18,7 @@ class IclRow:
     Attributes:
         planned: seeds planned.
         done: seeds with a result.
+        seeds: those, in the order of the metrics' values.
         note: which seeds have no result and why; none when all have.
         errors: traceback of each failed job, by seed.
         metrics: like a cell's, over the seeds that have a result.
@@ -30,6 +31,7 @@ class IclRow:
     examples: int
     planned: int
     done: int
+    seeds: tuple[int, ...]
     note: str | None
     errors: Mapping[int, str]
     metrics: Mapping[str, Spread]
@@ -71,6 +73,7 @@ def _icl_row(run: Run, jobs: Sequence[IclJob]) -> IclRow:
         examples=jobs[0].examples,
         planned=len(jobs),
         done=len(results),
+        seeds=tuple(result["seed"] for result in results),
         note="; ".join(notes) or None,
         errors=errors,
         metrics={key: Spread(numbers) for key, numbers in values.items() if numbers},

@@ -49,7 +49,7 @@ def test_the_whole_report_is_written(reported: Run) -> None:
     assert sorted(path.name for path in (reported.folder / "report" / "tables").iterdir()) == [
         f"{name}.{suffix}"
         for name in ("cells", "comparison", "differences", "icl", "trials")
-        for suffix in ("csv", "md")
+        for suffix in ("csv", "md", "tex")
     ]
     assert not list(reported.folder.rglob("*.tmp"))
 
