@@ -15,6 +15,7 @@ from raypeft.cli.export import export
 from raypeft.cli.fetch import fetch
 from raypeft.cli.generate import generate
 from raypeft.cli.list import list_
+from raypeft.cli.recommend import recommend
 from raypeft.cli.report import report
 from raypeft.cli.status import status
 from raypeft.cli.study import study
@@ -36,6 +37,7 @@ app.command("trials")(trials)
 app.command("trial")(trial)
 app.command("dashboard")(dashboard)
 app.command("report")(report)
+app.command("recommend")(recommend)
 app.command("generate")(generate)
 app.command("export")(export)
 app.command("evaluate")(evaluate)

@@ -1,0 +1,143 @@
+"""raypeft recommend: which technique to take within limits."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from raypeft.cli.arguments import JsonOption, RunArgument, find_run
+from raypeft.cli.output import lines_table, print_lines
+from raypeft.errors import UserError
+from raypeft.progress import duration
+from raypeft.report import formatting as show
+from raypeft.report.numbers import Numbers, gather
+
+if TYPE_CHECKING:
+    from raypeft.recommendation.candidates import Candidate, Limits
+    from raypeft.recommendation.choice import Recommendation
+
+
+def recommend(
+    run: RunArgument,
+    gpu_memory: Annotated[float | None, typer.Option(min=0, help="GiB of the card that will train")] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="longest training of one point, in hours")] = None,
+    model: Annotated[str | None, typer.Option(help="only this model")] = None,
+    dataset: Annotated[str | None, typer.Option(help="only this test set")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recommend a technique and its hyperparameters within limits, with alternatives and how sure that is.
+
+    It goes by what the run measured: EM@k on the test, peak memory, training time, trained weights.
+    """
+    found = find_run(run)
+    resolved = found.plan.resolved
+    for option, value, known in (("--model", model, resolved.models), ("--dataset", dataset, resolved.datasets)):
+        if value is not None and value not in known:
+            raise UserError(f"'{value}' is not in the study", where=option, hint=f"It has: {', '.join(known)}")
+    from raypeft.recommendation.candidates import Limits
+    from raypeft.recommendation.choice import recommend as choose
+
+    numbers, limits = gather(found), Limits(gpu_memory, max_hours)
+    recommendations = choose(numbers, limits, model=model, dataset=dataset)
+    if as_json:
+        content = [_content(numbers, one, limits) for one in recommendations]
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    for one in recommendations:
+        _print(numbers, one, limits)
+
+
+def _print(numbers: Numbers, found: "Recommendation", limits: "Limits") -> None:
+    from raypeft.recommendation.wording import caveats, confidence, costs, title
+
+    data = numbers.run.plan.resolved.datasets[found.test_set].title
+    bounds = [f"{limits.gpu_memory_gib:g} GiB"] if limits.gpu_memory_gib is not None else []
+    bounds += [f"{limits.hours:g} h of training"] if limits.hours is not None else []
+    within = f" within {show.joined(bounds)}" if bounds else ""
+    best = found.best
+    if best is None:
+        typer.echo(f"For {data}{within}: nothing that the study has tested.")
+    else:
+        point = show.hyperparameters(best.row.selection["hyperparameters"])
+        interval = f" (95 % interval {show.interval(found.interval)})" if found.interval else ""
+        codebleu = best.row.metrics.get("codebleu")
+        reached = f"EM@{numbers.k} {show.percent(best.value)} %{interval}"
+        reached += "" if codebleu is None else f", CodeBLEU {show.percent(codebleu)}"
+        typer.echo(f"For {data}{within}: {title(numbers, best)}")
+        typer.echo(f"  with {point}")
+        typer.echo(f"  {reached} on {found.items} test items")
+        typer.echo(f"  {costs(best)}")
+        typer.echo("\nHow sure")
+        for line in [*confidence(numbers, found), *caveats(numbers, limits.gpu_memory_gib is not None)]:
+            typer.echo(f"  {line}")
+        typer.echo("\nCandidates (* on the Pareto front of EM, memory, time and trained weights)")
+        _print_table(numbers, found)
+    if found.left_out:
+        typer.echo("\nLeft out")
+        for line in found.left_out:
+            typer.echo(f"  {show.one_line(line)}")
+    typer.echo("")
+
+
+def _print_table(numbers: Numbers, found: "Recommendation") -> None:
+    from raypeft.recommendation.wording import title
+
+    right = (f"EM@{numbers.k}", "below", "p", "MiB", "training", "trained")
+    table = lines_table("", *right, "candidate", "hyperparameters", right=right)
+    rows: list[tuple[Candidate, str, str]] = [(found.best, show.ABSENT, show.ABSENT)] if found.best else []
+    rows += [
+        (rival.candidate, show.percent(rival.difference), show.ABSENT if rival.p is None else show.p_value(rival.p))
+        for rival in found.rivals
+    ]
+    for candidate, below, p in rows:
+        table.add_row(
+            "*" if candidate.row.name in found.front else "",
+            show.percent(candidate.value),
+            below,
+            p,
+            show.ABSENT if candidate.memory_mib is None else show.mebibytes(candidate.memory_mib),
+            duration(candidate.seconds),
+            show.count(candidate.trainable),
+            Text(title(numbers, candidate)),
+            Text(show.one_line(show.hyperparameters(candidate.row.selection["hyperparameters"]))),
+        )
+    print_lines(table)
+
+
+def _content(numbers: Numbers, found: "Recommendation", limits: "Limits") -> dict[str, Any]:
+    from raypeft.recommendation.wording import caveats, confidence
+
+    def candidate(one: "Candidate") -> dict[str, Any]:
+        return {
+            "cell": one.row.cell.id,
+            "hyperparameters": dict(one.row.selection["hyperparameters"]),
+            numbers.metric: one.value,
+            "codebleu": one.row.metrics.get("codebleu"),
+            "memory_mib": one.memory_mib,
+            "training_seconds": one.seconds,
+            "trainable_parameters": one.trainable,
+            "on_pareto_front": one.row.name in found.front,
+        }
+
+    statements = confidence(numbers, found) if found.best else []
+    return {
+        "test_set": found.test_set,
+        "items": found.items,
+        "limits": {"gpu_memory_gib": limits.gpu_memory_gib, "hours": limits.hours},
+        "recommended": found.best
+        and candidate(found.best) | {"interval": asdict(found.interval) if found.interval else None},
+        "alternatives": [
+            candidate(rival.candidate)
+            | {
+                "difference": rival.difference,
+                "difference_interval": asdict(rival.interval) if rival.interval else None,
+                "p_holm": rival.p,
+                "is_worse": rival.is_worse,
+            }
+            for rival in found.rivals
+        ],
+        "confidence": [*statements, *caveats(numbers, limits.gpu_memory_gib is not None)],
+        "left_out": list(found.left_out),
+    }
