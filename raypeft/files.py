@@ -32,8 +32,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON, or none where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    """Read JSON, or none where there is no file or a damaged one."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def write_lines(path: Path, rows: Iterable[Any]) -> None:
@@ -70,6 +73,29 @@ def read_lines(path: Path) -> Iterator[Any]:
                 yield json.loads(line)
             except json.JSONDecodeError:
                 continue
+
+
+def repair_lines(path: Path) -> int:
+    """Rewrite a JSON-lines file without the lines that hold no JSON object, and end its last line.
+
+    Returns:
+        How many lines were dropped.
+    """
+    if not path.exists():
+        return 0
+    content = path.read_bytes()
+    lines = [line for line in content.split(b"\n") if line]
+    kept = [line for line in lines if _is_row(line)]
+    if content != (repaired := b"".join(line + b"\n" for line in kept)):
+        write_bytes(path, repaired)
+    return len(lines) - len(kept)
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _line(row: Any) -> str:

@@ -1,6 +1,6 @@
 """The whole of a study: plan, sweep, select, evaluate, report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -8,12 +8,14 @@ from rich.console import Console
 from raypeft.dashboard import announced
 from raypeft.files import write_text
 from raypeft.hub.fetching import provide
+from raypeft.interruption import Interruption
 from raypeft.manifest import remarks, write_manifest
 from raypeft.progress import Progress
+from raypeft.recovery import mend
 from raypeft.report import write
 from raypeft.reuse import reuse
 from raypeft.run import Run
-from raypeft.selection import select
+from raypeft.selection import select, stands
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy
 
@@ -25,16 +27,20 @@ def study(
     folder: Path,
     console: Console,
     *,
+    interruption: Interruption,
+    keep: Callable[[Path], None],
     stages: tuple[str, ...] = STAGES,
     ray_address: str | None = None,
     sources: Sequence[Run] = (),
 ) -> list[str]:
-    """Run a study in a folder, or go on with it; what is done is not done again.
+    """Run a study in a folder that this process owns, or go on with it; what is done is not done again.
 
     Args:
         resolved: the study.
         folder: the run folder.
         console: where progress is shown.
+        interruption: handles signals meanwhile.
+        keep: is told of a temporary folder that is to be removed should this process die.
         stages: which of `sweep`, `test`, `icl`, `report` to run.
         ray_address: a running cluster to join instead of starting Ray on this machine.
         sources: runs to take finished cells and in-context-learning runs from.
@@ -43,28 +49,27 @@ def study(
         What failed: cells without a usable trial, and jobs, each with where its reason is written.
 
     Raises:
-        UserError: data or models are missing; nothing has been started then.
+        UserError: data or models are missing, and nothing has been started; or the disk is full.
         KeyboardInterrupt: interrupted; the same call goes on.
     """
     plan, run = Plan(resolved), Run(folder.resolve())
     if not run.study_file.exists():
         write_text(run.study_file, resolved.dump())
+    repairs = mend(run)
     write_manifest(run, provide(resolved.pinned(run.manifest().get("revisions", {})), console))
     run = Run(run.folder)  # its plan has the recorded revisions
     with Progress(plan, console) as progress:
-        for remark in remarks(plan, run.manifest()["datasets"]):
-            progress.say(remark)
-        for line in reuse(run, sources):
+        for line in [*repairs, *remarks(plan, run.manifest()["datasets"]), *reuse(run, sources)]:
             progress.say(line)
         if pending(run, stages):
             from raypeft.cluster import cluster
 
-            with cluster(ray_address, progress) as url, announced(run, url):
+            with cluster(ray_address, progress, interruption, keep) as url, announced(run, url):
                 if "sweep" in stages:
                     from raypeft.sweep.sweep import sweep
 
-                    sweep(run, progress)
-                select(run)
+                    sweep(run, progress, interruption)
+                select(run, progress.say)
                 from raypeft.evaluation.jobs import jobs_of
                 from raypeft.evaluation.pool import evaluate
 
@@ -82,7 +87,7 @@ def pending(run: Run, stages: tuple[str, ...]) -> bool:
     if "sweep" in stages and not ended.issuperset(trials):
         return True
     selections = {cell: run.selection(cell) for cell in plan.cells}
-    if "sweep" in stages and None in selections.values():
+    if "sweep" in stages and not all(one and stands(run, cell, one) for cell, one in selections.items()):
         return True
     untested = any(
         selection and selection["trial"] and run.test(cell, dataset) is None

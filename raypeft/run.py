@@ -1,5 +1,6 @@
 """The run folder: one execution of a study, all that is known of it on disk."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raypeft.errors import UserError
-from raypeft.files import read_json, read_lines
+from raypeft.files import append_line, read_json, read_lines
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import ResolvedStudy
 
@@ -59,6 +60,16 @@ class Run:
     def optuna_file(self) -> Path:
         """Optuna's journal storage: one Optuna study a cell."""
         return self.folder / "optuna.log"
+
+    @property
+    def events_file(self) -> Path:
+        """What befell the run: interruptions, damaged files, workers that died."""
+        return self.folder / "events.jsonl"
+
+    @property
+    def stop_file(self) -> Path:
+        """There while the driver asks running trials to write a checkpoint and stop."""
+        return self.folder / "stop"
 
     @property
     def report_folder(self) -> Path:
@@ -115,6 +126,14 @@ class Run:
     def trials(self) -> Iterator[dict[str, Any]]:
         """Ended trials in the order they ended."""
         return read_lines(self.trials_file)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What befell the run, oldest first."""
+        return read_lines(self.events_file)
+
+    def note(self, text: str, **where: Any) -> None:
+        """Write down something that befell the run, or one of its trials."""
+        append_line(self.events_file, {"time": time.time(), "text": text, **where})
 
     def selection(self, cell: Cell) -> dict[str, Any] | None:
         """The selected trial and checkpoint of a cell, or why there is none."""

@@ -2,7 +2,8 @@
 
 import shutil
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePath
 from typing import Any
 
 from raypeft.errors import UserError
@@ -10,7 +11,7 @@ from raypeft.files import write_json
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
 from raypeft.sweep.ledger import MEMORY
-from raypeft.training.checkpoint import best, merit
+from raypeft.training.checkpoint import Checkpoint, SelectBy, merit, sound
 
 USABLE = ("finished", "stopped")
 ADAPTER_FILES = (
@@ -22,13 +23,22 @@ ADAPTER_FILES = (
 )
 
 
-def select(run: Run) -> dict[Cell, dict[str, Any]]:
+def select(run: Run, say: Callable[[str], None] = lambda text: None) -> dict[Cell, dict[str, Any]]:
     """Select in every cell whose trials have all ended, and copy the selected weights to `best/`.
 
-    Trials that ended as `nan`, `oom` or `error` are not considered. A selection once made stands.
+    Trials that ended as `nan`, `oom` or `error` are not considered. A selection once made stands, unless the study has
+    got further trials since, or the weights in `best/` are damaged before they are tested. Where it then changes, the
+    test results go. Where the best checkpoint is damaged or gone the next best is taken, with a `notice`.
+
+    Args:
+        run: the run.
+        say: shows a notice.
 
     Returns:
         The selections, also written as `selection.json`; `trial` is none where a cell has no usable trial.
+
+    Raises:
+        UserError: a cell has usable trials, but none of their checkpoints is intact.
     """
     trials = list(run.trials())
     selections = {}
@@ -36,7 +46,14 @@ def select(run: Run) -> dict[Cell, dict[str, Any]]:
         ended = [row for row in trials if row["cell"] == cell.id]
         if len(ended) < run.plan.resolved.study.trials:
             continue
-        selections[cell] = run.selection(cell) or _select(run, cell, ended)
+        before = run.selection(cell)
+        if before and stands(run, cell, before):
+            selections[cell] = before
+            continue
+        selections[cell] = _select(run, cell, ended, before)
+        if notice := selections[cell].get("notice"):
+            run.note(notice, cell=cell.id)
+            say(f"{cell.id}: {notice}")
     return selections
 
 
@@ -57,29 +74,29 @@ def selected(run: Run, cell: Cell) -> dict[str, Any]:
     return selection
 
 
-def _select(run: Run, cell: Cell, ended: list[dict[str, Any]]) -> dict[str, Any]:
+def stands(run: Run, cell: Cell, selection: Mapping[str, Any]) -> bool:
+    """Whether a selection was made from all trials of the study, and its weights are there if a test may need them."""
+    if sum(selection["trials"].values()) < run.plan.resolved.study.trials:
+        return False
+    if selection["trial"] is None or all(run.test(cell, dataset) for dataset in run.plan.tests(cell)):
+        return True
+    return Checkpoint(run.cell_folder(cell) / "best", {}, None, selection["files"]).damage() is None
+
+
+def _select(run: Run, cell: Cell, ended: list[dict[str, Any]], before: Mapping[str, Any] | None) -> dict[str, Any]:
     select_by = run.plan.resolved.study.validation.select_by
-    candidates = [
-        (merit(report, select_by), row["number"], row, checkpoint, report)
-        for row in ended
-        if row["state"] in USABLE
-        for checkpoint, report in [_best_checkpoint(run, row)]
-    ]
+    usable = [row for row in ended if row["state"] in USABLE]
     states = dict(Counter(row["state"] for row in ended))
-    folder = run.cell_folder(cell)
-    if not candidates:
+    selection: dict[str, Any]
+    if not usable:
         reason = "no trial could be used: " + ", ".join(f"{count} {state}" for state, count in states.items())
         if faults := sorted({row["reason"] for row in ended if row["state"] == "error"}):
             reason += f" ({'; '.join(faults)})"
-        selection: dict[str, Any] = {"cell": cell.id, "trial": None, "reason": reason, "trials": states}
-        write_json(folder / "selection.json", selection)
+        selection = {"cell": cell.id, "trial": None, "reason": reason, "trials": states}
+        _replace(run, cell, before, selection, None)
         return selection
-    _, _, row, checkpoint, report = min(candidates, key=lambda candidate: candidate[:2])
-    shutil.rmtree(folder / "best", ignore_errors=True)
-    (folder / "best").mkdir(parents=True)
-    for pattern in ADAPTER_FILES:
-        for file in checkpoint.glob(pattern):
-            shutil.copy2(file, folder / "best")
+    row, checkpoint, faults = _best(run, cell, usable, before, select_by)
+    report = checkpoint.report
     selection = {
         "cell": cell.id,
         "trial": row["trial"],
@@ -94,19 +111,63 @@ def _select(run: Run, cell: Cell, ended: list[dict[str, Any]]) -> dict[str, Any]
         "trainable_parameters": row["trainable_parameters"],
         "parameters": row["parameters"],
         "select_by": select_by,
-        "considered": len(candidates),
+        "considered": len(usable),
         "trials": states,
+        "files": {
+            name: [*seal] for name, seal in checkpoint.files.items() if any(map(PurePath(name).match, ADAPTER_FILES))
+        },
     }
-    write_json(folder / "selection.json", selection)
+    if faults:
+        selection["notice"] = f"the next best checkpoint is selected, since {'; '.join(faults)}"
+    _replace(run, cell, before, selection, checkpoint.path)
     return selection
 
 
-def _best_checkpoint(run: Run, row: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-    found = best(run.trial_folder(row["trial"]), run.plan.resolved.study.validation.select_by)
-    if found is None:
-        raise UserError(
-            f"trial {row['trial']} ended as {row['state']}, but its checkpoints are gone",
-            where=str(run.trial_folder(row["trial"])),
-            hint="Restore them, or start anew with --fresh.",
-        )
-    return found
+def _best(run: Run, usable: list[dict[str, Any]], select_by: SelectBy) -> tuple[dict[str, Any], Checkpoint, list[str]]:
+    """The trial and checkpoint of greatest merit whose files are intact, and what is wrong with better ones."""
+    found = [(row, one) for row in usable for one in sound(run.trial_folder(row["trial"]))]
+    if before and before["trial"] and (owner := [row for row in usable if row["trial"] == before["trial"]]):
+        report = {"report": before["checkpoint_report"], "em@10_computed": True}
+        report |= {key: before[key] for key in ("validation_loss", "em@10")}
+        # A cell that is taken from another run has no other checkpoints.
+        found.append((owner[0], Checkpoint(run.cell_folder(cell) / "best", report, None, before["files"])))
+    faults: list[str] = []
+    for row, one in sorted(found, key=lambda pair: (merit(pair[1].report, select_by), pair[0]["number"])):
+        if (damage := one.damage()) is None:
+            return row, one, faults + _gone(usable, found, one.report["validation_loss"])
+        faults.append(f"the checkpoint of report {one.report['report']} of {row['trial']} is damaged ({damage})")
+    faults += _gone(usable, found, float("inf"))
+    raise UserError(
+        "trials have ended, but their checkpoints are gone or damaged:\n" + "\n".join(f"  {fault}" for fault in faults),
+        where=str(run.folder / "trials"),
+        hint="Restore them, or start anew with --fresh.",
+    )
+
+
+def _gone(usable: list[dict[str, Any]], found: list[tuple[dict[str, Any], Checkpoint]], loss: float) -> list[str]:
+    """Best checkpoints that are missing although their validation loss is lower."""
+    there = {(row["trial"], one.report["report"]) for row, one in found}
+    return [
+        f"the checkpoint of report {row['best_report']} of {row['trial']} is gone"
+        for row in usable
+        if (row["trial"], row["best_report"]) not in there and row["best_loss"] < loss
+    ]
+
+
+def _replace(
+    run: Run, cell: Cell, before: Mapping[str, Any] | None, selection: dict[str, Any], checkpoint: Path | None
+) -> None:
+    """Write a selection, last of all; what was tested of another one goes first."""
+    folder = run.cell_folder(cell)
+    chosen = ("trial", "checkpoint_report")
+    if before and [before.get(key) for key in chosen] != [selection.get(key) for key in chosen]:
+        for pattern in ("test*.json", "predictions*.jsonl"):
+            for file in folder.glob(pattern):
+                file.unlink()
+    if checkpoint != folder / "best":
+        shutil.rmtree(folder / "best", ignore_errors=True)
+    if checkpoint not in (None, folder / "best"):
+        (folder / "best").mkdir(parents=True)
+        for name in selection["files"]:
+            shutil.copy2(checkpoint / name, folder / "best")
+    write_json(folder / "selection.json", selection)

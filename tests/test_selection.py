@@ -1,6 +1,6 @@
 """Selection: the best checkpoint of the best trial of a cell, from validation alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def checkpoint(run: Run, cell: Cell, number: int, row: Mapping[str, Any]) -> Pat
 
 
 def ended(
-    run: Run, number: int, reports: Iterable[Mapping[str, Any]], state: str = "finished", cell: Cell = CELL
+    run: Run, number: int, reports: Sequence[Mapping[str, Any]], state: str = "finished", cell: Cell = CELL
 ) -> None:
     for row in reports:
         checkpoint(run, cell, number, row)
@@ -63,6 +63,8 @@ def ended(
             "cell": cell.id,
             "number": number,
             "state": state,
+            "best_report": min(reports, key=lambda row: row["validation_loss"])["report"] if reports else 3,
+            "best_loss": min((row["validation_loss"] for row in reports), default=1.0),
             "hyperparameters": {"r": number},
             "paper_point": number == 0,
             "training_seconds": 10.0 + number,
@@ -92,6 +94,8 @@ def test_the_checkpoint_of_lowest_validation_loss_is_selected(run: Run) -> None:
     selection = select(run)[CELL]
     assert chosen(run) == "1/3"
     assert selection == read_json(run.cell_folder(CELL) / "selection.json") == run.selection(CELL)
+    files = selection.pop("files")
+    assert sorted(files) == sorted(WEIGHTS)
     assert selection == {
         "cell": "tiny-decoder/snippets/lora",
         "trial": "tiny-decoder·lora·snippets·001",
@@ -204,7 +208,7 @@ def test_selection_reads_no_data(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 def test_lost_checkpoints_are_the_users_to_restore(run: Run) -> None:
     for number in range(3):
         ended(run, number, [])
-    with pytest.raises(UserError, match=r"lora·snippets·000 ended as finished, but its checkpoints are gone"):
+    with pytest.raises(UserError, match=r"report 3 of tiny-decoder·lora·snippets·000 is gone"):
         select(run)
 
 
@@ -213,8 +217,8 @@ def test_an_unsealed_checkpoint_does_not_count(run: Run) -> None:
     folder = checkpoint_1.parent
     write_text(folder / "checkpoint-99" / "adapter_model.safetensors", "half written")
     write_text(folder / "checkpoint-98" / "report.json", '{"report": 9')
-    assert sound(folder) == [(checkpoint_1, report(1, 0.5))]
-    assert best(folder, "loss") == last(folder) == (checkpoint_1, report(1, 0.5))
+    assert [(one.path, one.report) for one in sound(folder)] == [(checkpoint_1, report(1, 0.5))]
+    assert best(folder, "loss") == last(folder) == sound(folder)[0]
     assert best(folder / "absent", "loss") is last(folder / "absent") is None
 
 
@@ -222,10 +226,11 @@ def test_the_best_and_the_last_checkpoint_are_kept(run: Run) -> None:
     found = [checkpoint(run, CELL, 0, report(n, loss)) for n, loss in enumerate([2.0, 0.5, 0.5, 0.7, 0.6])]
     prune(found[0].parent, "loss")
     assert sorted(found[0].parent.iterdir()) == [found[1], found[4]]
-    assert last(found[0].parent) == (found[4], report(4, 0.6))
+    newest = last(found[0].parent)
+    assert newest and (newest.path, newest.report) == (found[4], report(4, 0.6))
 
 
 def test_reports_stand_in_the_order_of_their_numbers(run: Run) -> None:
     for number in (10, 9, 2):
         checkpoint(run, CELL, 0, report(number, 1.0))
-    assert [row["report"] for _, row in sound(run.trial_folder(CELL.trial_name(0)))] == [2, 9, 10]
+    assert [one.report["report"] for one in sound(run.trial_folder(CELL.trial_name(0)))] == [2, 9, 10]

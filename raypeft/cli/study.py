@@ -1,22 +1,30 @@
 """raypeft study: run a study, or go on with it."""
 
+import os
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from raypeft import disk, temporary
 from raypeft.cli.plan import show_plan
 from raypeft.errors import UserError
+from raypeft.files import write_text
 from raypeft.guards import check_versions
+from raypeft.interruption import CODE as INTERRUPTED
+from raypeft.interruption import Interruption
+from raypeft.owner import FILES as OWNER_FILES
+from raypeft.owner import Ownership
 from raypeft.reuse import runs_in, siblings
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
 
-INTERRUPTED = 130
 FAILED = 3
 ANEW = "Start anew with --fresh, or keep both with another --out."
 
@@ -59,10 +67,15 @@ def study(
     check_versions()
     stages, console = _stages(stage), Console()
     folder = out or Path("runs") / resolved.name
-    named = [run for place in reuse or () for run in runs_in(place)]
-    _prepare(folder, resolved, console, fresh=fresh)
-    sources = named if no_reuse else [*named, *siblings(folder, resolved.name)]
-    raise typer.Exit(_run(resolved, folder, console, stages, ray_address, sources))
+    with owned(folder, console) as (interruption, ownership):
+        named = [run for place in reuse or () for run in runs_in(place)]
+        _prepare(folder, resolved, console, fresh=fresh)
+        sources = named if no_reuse else [*named, *siblings(folder, resolved.name)]
+        code = _run(resolved, folder, console, stages, ray_address, sources, interruption, ownership.keep)
+    if interruption.abrupt:
+        sys.stdout.flush()
+        os._exit(code)
+    raise typer.Exit(code)
 
 
 def _stages(stage: list[str] | None) -> tuple[str, ...]:
@@ -76,9 +89,9 @@ def _stages(stage: list[str] | None) -> tuple[str, ...]:
 def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: bool) -> None:
     run = Run(folder)
     if fresh and run.study_file.exists():
-        shutil.rmtree(folder)
+        _clear(folder)
     if not run.study_file.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if any(path.name not in OWNER_FILES for path in folder.iterdir()):
             raise UserError(
                 "is not empty and holds no run", where=str(folder), hint="Choose another folder with --out."
             )
@@ -91,13 +104,34 @@ def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: 
         frozen = ResolvedStudy.load(run.study_file)
     except UserError as error:
         raise UserError(f"its study cannot be read\n{error}", where=str(folder), hint=ANEW) from error
-    if changes := differences(frozen, resolved):
+    more = resolved.study.search.trials
+    if changes := differences(_with_trials(frozen, max(more, frozen.study.search.trials)), resolved):
         raise UserError(
             "holds a run of another version of this study:\n" + "\n".join(f"  {change}" for change in changes),
             where=str(folder),
             hint=ANEW,
         )
+    if added := more - frozen.study.search.trials:
+        write_text(run.study_file, resolved.dump())
+        run.note(f"search.trials was {frozen.study.search.trials}, is {more}")
+        console.print(f"Adding {added} trials to every cell", highlight=False)
     console.print(f"Going on with the run in {folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _clear(folder: Path) -> None:
+    """Remove all that a run folder holds; who owns it, goes on owning it. The study goes last."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == "study.yaml"):
+        if path.name in OWNER_FILES:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _with_trials(resolved: ResolvedStudy, trials: int) -> ResolvedStudy:
+    search = resolved.study.search.model_copy(update={"trials": trials})
+    return resolved.model_copy(update={"study": resolved.study.model_copy(update={"search": search})})
 
 
 def differences(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
@@ -120,6 +154,33 @@ def _flat(content: object, prefix: str = "") -> dict[str, object]:
     }
 
 
+@contextmanager
+def owned(folder: Path, console: Console) -> Iterator[tuple[Interruption, Ownership]]:
+    """The run folder to oneself, what a dead owner left behind removed, and signals handled."""
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def clean() -> None:
+        if ownership.owner.temporary:
+            shutil.rmtree(ownership.owner.temporary, ignore_errors=True)
+        ownership.release()
+
+    interruption = Interruption(say, clean)
+
+    def lost() -> None:
+        say("Another process has taken over this run folder.")
+        interruption.end_at_once()
+
+    ownership = Ownership(folder, lost)
+    with ownership, interruption:
+        if before := ownership.before:
+            say(f"Taking over from {before}, which is gone.")
+            if before.temporary and before.host == ownership.owner.host:
+                temporary.remove(Path(before.temporary))
+        yield interruption, ownership
+
+
 def _run(
     resolved: ResolvedStudy,
     folder: Path,
@@ -127,14 +188,29 @@ def _run(
     stages: tuple[str, ...],
     ray_address: str | None,
     sources: Sequence[Run],
+    interruption: Interruption,
+    keep: Callable[[Path], None],
 ) -> int:
     from raypeft import pipeline
 
     try:
-        failed = pipeline.study(resolved, folder, console, stages=stages, ray_address=ray_address, sources=sources)
+        failed = pipeline.study(
+            resolved,
+            folder,
+            console,
+            interruption=interruption,
+            keep=keep,
+            stages=stages,
+            ray_address=ray_address,
+            sources=sources,
+        )
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on from here.", highlight=False)
         return INTERRUPTED
+    except OSError as error:
+        if disk.is_full(error):
+            raise disk.full(folder, str(error)) from error
+        raise
     if failed:
         console.print("Done, but not everything succeeded:", highlight=False)
         for line in failed:

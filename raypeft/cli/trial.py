@@ -71,7 +71,7 @@ def _files(run: Run, name: str) -> dict[str, Any]:
     folders = {"log": run.trial_log(name), "tensorboard": run.tensorboard_folder / name}
     return {
         **{kind: str(path) for kind, path in folders.items() if path.exists()},
-        "checkpoints": {report["report"]: str(path) for path, report in sound(run.trial_folder(name))},
+        "checkpoints": {one.report["report"]: str(one.path) for one in sound(run.trial_folder(name))},
     }
 
 

@@ -36,9 +36,22 @@ class Ledger:
         self.history: list[Report] = []
         self.reports: dict[str, list[Report]] = defaultdict(list)
         self.ended: dict[str, dict[str, Any]] = {row["trial"]: row for row in run.trials()}
+        self.notices: dict[str, list[str]] = defaultdict(list)
+        for row in run.events():
+            if "trial" in row:
+                self.notices[row["trial"]].append(row["text"])
         for row in run.reports():
             self.history.append(row)
             self.reports[row["trial"]].append(row)
+
+    def of(self, cell: Cell) -> list[dict[str, Any]]:
+        """Ended trials of a cell."""
+        return [row for row in self.ended.values() if row["cell"] == cell.id]
+
+    def note(self, trial: str, text: str) -> None:
+        """Record something that befell a trial."""
+        self.run.note(text, trial=trial)
+        self.notices[trial].append(text)
 
     def is_new(self, trial: str, report: int) -> bool:
         """Whether this report of a trial has not been recorded yet; a trial that ends without one gives -1."""
@@ -62,11 +75,12 @@ class Ledger:
         state: str,
         reason: str | None = None,
         error: str | None = None,
+        transient: bool = False,
     ) -> dict[str, Any]:
-        """Record the end of a trial, once: `finished`, `stopped`, `nan`, `oom` or `error`."""
+        """Record the end of a trial, once: `finished`, `stopped`, `nan`, `oom`, `error` or `skipped`."""
         if trial in self.ended:
             return self.ended[trial]
-        reports = [row for row in self.reports[trial] if row["validation_loss"] is not None]
+        reports = [row for row in self.reports.get(trial, []) if row["validation_loss"] is not None]
         best = min(reports, key=lambda row: merit(row, self.select_by), default=None)
         first = self.run.plan.resolved.points[cell.technique]
         row = {
@@ -85,6 +99,10 @@ class Ledger:
             "error": error,
             "time": time.time(),
         }
+        if transient:
+            row["transient"] = True
+        if notices := self.notices.get(trial):
+            row["notices"] = notices
         append_line(self.run.trials_file, row)
         self.ended[trial] = row
         return row

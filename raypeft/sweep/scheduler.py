@@ -29,6 +29,7 @@ class CellScheduler(FIFOScheduler):
         self._cells: dict[str, ASHAScheduler] = {}
         self._seen: dict[str, int] = {}
         self.stopped: dict[str, str] = {}
+        self.halted = False
 
     def replay(self, reports: Iterable[Mapping[str, Any]]) -> None:
         """Rebuild every cell's rungs from recorded reports, in the order they arrived.
@@ -62,6 +63,10 @@ class CellScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Called by Ray for every report of a trial."""
         return self.decide(trial.config["cell"], trial.config["trial"], result)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Called by Ray; none any more once the sweep is halted."""
+        return None if self.halted else super().choose_trial_to_run(tune_controller)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the rungs follow from `reports.jsonl`."""

@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from raypeft.files import repair_lines
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.technique import Dimension
 from raypeft.sweep.ledger import Ledger
@@ -33,9 +34,19 @@ class CellSearcher(Searcher):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan = plan
         self.folder = folder
-        self._storage = storage(ledger.run.optuna_file)
+        self.halted = False
+        self.suggested: set[str] = set()
         self._studies: dict[str, optuna.Study] = {}
         self._queue: deque[tuple[Cell, int]] = deque()
+        self.rebuilt = False
+        journal = ledger.run.optuna_file
+        Path(f"{journal}.lock").unlink(missing_ok=True)  # of a process that died with it
+        self._points = _points(ledger)
+        if not self._opens(journal):
+            journal.unlink(missing_ok=True)
+            self._storage = storage(journal)
+            self._studies.clear()
+            self.rebuilt = True
         for cell in plan.cells:
             self._catch_up(cell, ledger)
 
@@ -47,11 +58,16 @@ class CellSearcher(Searcher):
         """Trials to suggest, in this order."""
         self._queue.extend(trials)
 
+    def drop(self, cell: Cell) -> None:
+        """Suggest no further trial of a cell."""
+        self._queue = deque(pair for pair in self._queue if pair[0] != cell)
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """Configuration of the next trial (called by Ray), or FINISHED."""
-        if not self._queue:
+        if self.halted or not self._queue:
             return str(Searcher.FINISHED)
         cell, number = self._queue.popleft()
+        self.suggested.add(cell.trial_name(number))
         return {
             "run": str(self.folder),
             "trial": cell.trial_name(number),
@@ -89,6 +105,24 @@ class CellSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the state."""
 
+    def _opens(self, journal: Path) -> bool:
+        """Open the journal; whether it can be read, its trials are whole, and none differs from the ledger's."""
+        if repair_lines(journal) > 1:
+            return False
+        try:
+            self._storage = storage(journal)
+            return all(self._agrees(cell) for cell in self.plan.cells)
+        except Exception:  # a line is missing, and Optuna fails at whatever refers to it
+            return False
+
+    def _agrees(self, cell: Cell) -> bool:
+        technique, space = self.plan.resolved.techniques[cell.technique], self._space(cell).keys()
+        drawn = {cell.trial_name(trial.number): trial.params for trial in _asked(self._study(cell))}
+        return all(
+            params.keys() == space and (name not in self._points or technique.from_drawn(params) == self._points[name])
+            for name, params in drawn.items()
+        )
+
     def _study(self, cell: Cell) -> optuna.Study:
         if cell.id not in self._studies:
             study = optuna.create_study(
@@ -110,15 +144,18 @@ class CellSearcher(Searcher):
         return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
 
     def _catch_up(self, cell: Cell, ledger: Ledger) -> None:
-        """Bring the journal up to what the ledger holds: its trials may be taken from another run, or the process died.
+        """Bring the journal up to what the ledger holds: its trials may be taken from another run, the process may
+        have died, or the journal been lost.
 
         A trial that the journal does not have gets its number there by being asked for in turn.
         """
         study, technique = self._study(cell), self.plan.resolved.techniques[cell.technique]
-        while (ended := ledger.ended.get(cell.trial_name(number := len(_asked(study))))) is not None:
-            if len(study.get_trials(deepcopy=False)) == number:
-                study.enqueue_trial(technique.to_drawn(ended["hyperparameters"]))
-            study.ask(self._space(cell))
+        names = [cell.trial_name(number) for number in range(self.plan.resolved.study.trials)]
+        known = max((number + 1 for number, name in enumerate(names) if name in self._points), default=0)
+        while (number := len(_asked(study))) < known:
+            if names[number] in self._points and len(study.get_trials(deepcopy=False)) == number:
+                study.enqueue_trial(technique.to_drawn(self._points[names[number]]))
+            self.hyperparameters(cell, number)
         for frozen in study.get_trials(deepcopy=False):
             name = cell.trial_name(frozen.number)
             if frozen.state != TrialState.RUNNING:
@@ -144,6 +181,12 @@ class CellSearcher(Searcher):
 def _asked(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """Trials of a study that have been handed out."""
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+
+def _points(ledger: Ledger) -> dict[str, dict[str, Any]]:
+    """Hyperparameters of every trial that has reported or ended, by name."""
+    rows = [*ledger.history, *ledger.ended.values()]
+    return {row["trial"]: row["hyperparameters"] for row in rows if row.get("hyperparameters")}
 
 
 def storage(path: Path) -> optuna.storages.JournalStorage:

@@ -1,14 +1,17 @@
 """What a Ray worker runs: one trial after the other on a warm base model."""
 
 import functools
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from raypeft.disk import is_full
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, Plan
+from raypeft.sweep.faults import is_hub_silent, is_poisoned
 
 if TYPE_CHECKING:
     from raypeft.modeling.loading import Base
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from raypeft.training.data import TrialData
     from raypeft.training.reporter import Emit
 
+HUB_WAITS = (5.0, 20.0, 60.0)
 LOGGED = (
     "report",
     "epoch",
@@ -33,49 +37,78 @@ def train_trial(config: dict[str, Any]) -> None:
     """The Ray Tune function trainable; torch is loaded here, in the worker, not in the driver.
 
     The base model and the encoded data stay in the worker between trials (`reuse_actors`). A fault of the trial ends
-    it with a last report; only the death of the worker reaches Ray as a failure, and Ray then starts the trial again.
+    it with a last report, a full disk pauses it. Only the death of the worker and a fault that leaves its GPU unusable
+    reach Ray as failures; Ray then goes on with the trial in another process.
     """
     from raypeft.training.log import trial_log
 
-    with trial_log(Run(Path(config["run"])).trial_log(config["trial"])) as log:
+    run = Run(Path(config["run"]))
+    try:
+        with trial_log(run.trial_log(config["trial"])) as log:
 
-        def emit(report: dict[str, Any]) -> None:
-            log.info(", ".join(f"{key} {report[key]}" for key in LOGGED if report.get(key) is not None))
-            tune.report(report)
+            def emit(report: dict[str, Any]) -> None:
+                log.info(", ".join(f"{key} {report[key]}" for key in LOGGED if report.get(key) is not None))
+                tune.report(report)
 
-        log.info("%s begins with %s", config["trial"], config["hyperparameters"])
-        _train(config, emit)
+            log.info("%s begins with %s", config["trial"], config["hyperparameters"])
+            _attempts(run, config, emit)
+    except Exception as error:
+        if is_poisoned(error):
+            raise
+        tune.report(_last_report(error))
 
 
-def _train(config: dict[str, Any], emit: "Emit") -> None:
+def _attempts(run: Run, config: dict[str, Any], emit: "Emit") -> None:
+    """Train; where the hub does not answer, wait and try again."""
+    for seconds in (*HUB_WAITS, None):
+        try:
+            _train(run, config, emit)
+            return
+        except Exception as error:
+            if seconds is None or not is_hub_silent(error):
+                raise
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not run.stop_file.exists():
+            time.sleep(0.5)
+
+
+def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
     import torch
 
     from raypeft.modeling.gpu import limit_gpu_memory
     from raypeft.modeling.loading import study_base
     from raypeft.training.trial import train
 
+    if run.stop_file.exists():
+        emit({"report": -1, "validation_loss": None, "end": "paused"})
+        return
     torch.set_num_threads(max(1, int(tune.get_context().get_trial_resources().head_cpus)))
-    run = Run(Path(config["run"]))
     cell = Cell.parse(config["cell"])
-    try:
-        plan = _plan(run.folder)
-        limit_gpu_memory(plan.resolved.study.resources.gpu_memory_gb)
-        _forget_others(run.folder, cell.model)
-        base = study_base(plan.resolved, cell)
-        train(
-            plan,
-            base,
-            _data(run.folder, cell.model, cell.dataset, base),
-            plan.resolved.techniques[cell.technique],
-            config["hyperparameters"],
-            run.trial_folder(config["trial"]),
-            emit,
-            _batches_of(run.folder, cell),
-        )
-    except Exception as error:
-        fault = str(error).strip() or type(error).__name__
-        end = {"end": "error", "fault": fault.splitlines()[0], "error": traceback.format_exc()}
-        emit({"report": -1, "validation_loss": None, **end})
+    plan = _plan(run.folder)
+    limit_gpu_memory(plan.resolved.study.resources.gpu_memory_gb)
+    _forget_others(run.folder, cell.model)
+    base = study_base(plan.resolved, cell)
+    train(
+        plan,
+        base,
+        _data(run.folder, cell.model, cell.dataset, base),
+        plan.resolved.techniques[cell.technique],
+        config["hyperparameters"],
+        run.trial_folder(config["trial"]),
+        emit,
+        _batches_of(run.folder, cell),
+        run.stop_file.exists,
+    )
+
+
+def _last_report(error: Exception) -> dict[str, Any]:
+    """The last report of a trial that a fault has ended or paused."""
+    fault = (str(error).strip() or type(error).__name__).splitlines()[0]
+    last: dict[str, Any] = {"report": -1, "validation_loss": None, "fault": fault}
+    if is_full(error):
+        return last | {"end": "paused"}
+    last |= {"end": "error", "error": traceback.format_exc()}
+    return last | {"transient": True} if is_hub_silent(error) else last
 
 
 def check_techniques(folder: str) -> list[str]:

@@ -14,7 +14,7 @@ from raypeft.modeling.loading import Base
 from raypeft.modeling.memory import Peaks, is_out_of_memory
 from raypeft.spec.plan import Plan
 from raypeft.training.batches import Batches
-from raypeft.training.checkpoint import prune, seal
+from raypeft.training.checkpoint import MARKER, Checkpoint, prune, seal
 from raypeft.training.data import TrialData
 from raypeft.training.validation import em_at_10, validation_loss
 
@@ -26,8 +26,19 @@ class TrialOver(Exception):
     """Nothing more can be learnt: `nan`, the validation loss is not a finite number; `oom`, one item is too much."""
 
 
+class NothingLeft(Exception):
+    """The last report is made: no step is left to train."""
+
+
+class Paused(Exception):
+    """The trial was asked to stop, and has written a checkpoint where there is anything to keep."""
+
+
 class Reporter(TrainerCallback):
     """Evaluates before training and at every milestone, seals the checkpoint, reports.
+
+    A checkpoint is sealed before it is evaluated and again with its report, so that a trial that dies in an evaluation
+    does not train again. Asked to stop, it seals one at the next step.
 
     A report holds: `report` (0 before training), `epoch`, `step`, `validation_loss` (nats a token), `em@10` (percent)
     and `em@10_computed` (false where it is carried forward), `best_loss`, `training_seconds` and `evaluation_seconds`
@@ -44,7 +55,8 @@ class Reporter(TrainerCallback):
         folder: Path,
         emit: Emit,
         batches: Batches,
-        resumed: Report | None,
+        resumed: Checkpoint | None,
+        asked_to_stop: Callable[[], bool],
     ) -> None:
         self.plan = plan
         self.study = plan.resolved.study
@@ -54,12 +66,14 @@ class Reporter(TrainerCallback):
         self.emit = emit
         self.batches = batches
         self.resumed = resumed
-        self.last: Report = resumed or {}
+        self.asked_to_stop = asked_to_stop
+        self.last: Report = resumed.report if resumed else {}
         self.peaks = Peaks(self.last)
         self.save_model: Callable[[str], None]
         self.milestones: dict[int, int] = {}
-        self.training_seconds = float(self.last.get("training_seconds", 0.0))
-        self.evaluation_seconds = float(self.last.get("evaluation_seconds", 0.0))
+        measured = (resumed.since if resumed else None) or self.last
+        self.training_seconds = float(measured.get("training_seconds", 0.0))
+        self.evaluation_seconds = float(measured.get("evaluation_seconds", 0.0))
         self.clock = time.monotonic()
 
     def on_train_begin(
@@ -69,23 +83,36 @@ class Reporter(TrainerCallback):
         total, reports = state.max_steps, self.plan.reports
         self.milestones = {round(index * total / reports): index for index in range(1, reports + 1)}
         if self.resumed:
-            self.emit(self.resumed)
+            self.emit(self.resumed.report)
+            if self.resumed.since and state.global_step in self.milestones:
+                self._report(self.milestones[state.global_step], self.resumed, kwargs["model"], state)
+                if self.last.get("end"):
+                    raise NothingLeft
         else:
-            checkpoint = self.folder / "checkpoint-0"
-            self.save_model(str(checkpoint))
-            self._report(0, checkpoint, kwargs["model"], state)
+            folder = self.folder / "checkpoint-0"
+            self.save_model(str(folder))
+            self._report(0, Checkpoint(folder, {}, None, {}), kwargs["model"], state)
         self.clock = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Ask for a checkpoint at each milestone."""
-        if state.global_step in self.milestones:
+        """Ask for a checkpoint at each milestone, and at any step once the trial is to stop."""
+        if state.global_step in self.milestones or self.asked_to_stop():
             self.training_seconds += time.monotonic() - self.clock
+            (self.folder / f"checkpoint-{state.global_step}" / MARKER).unlink(missing_ok=True)
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Report on the checkpoint just written."""
-        checkpoint = self.folder / f"checkpoint-{state.global_step}"
-        self._report(self.milestones[state.global_step], checkpoint, kwargs["model"], state)
+        """Seal the checkpoint just written; at a milestone, report on it."""
+        since = {
+            "step": state.global_step,
+            "training_seconds": self.training_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+        }
+        checkpoint = seal(self.folder / f"checkpoint-{state.global_step}", self.last, since)
+        if state.global_step in self.milestones:
+            self._report(self.milestones[state.global_step], checkpoint, kwargs["model"], state)
+        if self.asked_to_stop() and not self.last.get("end"):
+            raise Paused
         self.clock = time.monotonic()
 
     def ended(self, reason: str) -> Report:
@@ -95,7 +122,7 @@ class Reporter(TrainerCallback):
     def _batches(self) -> dict[str, int]:
         return {"micro_batch": self.batches.micro, "decode_batch": self.batches.decode}
 
-    def _report(self, index: int, checkpoint: Path, model: Any, state: TrainerState) -> None:
+    def _report(self, index: int, checkpoint: Checkpoint, model: Any, state: TrainerState) -> None:
         started = time.monotonic()
         loss = validation_loss(
             model,
@@ -136,7 +163,7 @@ class Reporter(TrainerCallback):
             self.last["shortened"] = self.data.shortened
         if last:
             self.last["end"] = "finished"
-        seal(checkpoint, self.last)
+        seal(checkpoint.path, self.last, files=checkpoint.files)
         prune(self.folder, self.study.validation.select_by)
         self.emit(self.last)
 

@@ -1,6 +1,6 @@
 """Training of one trial, from its hyperparameters to its last report."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ from raypeft.spec.plan import Plan
 from raypeft.spec.study import Training
 from raypeft.spec.technique import Technique, Value
 from raypeft.training.batches import Batches
-from raypeft.training.checkpoint import last
+from raypeft.training.checkpoint import Checkpoint, last_intact
 from raypeft.training.data import TrialData
 from raypeft.training.order import LengthGroupedOrder
-from raypeft.training.reporter import Emit, Reporter, TrialOver
+from raypeft.training.reporter import Emit, NothingLeft, Paused, Report, Reporter, TrialOver
 
 
 def train(
@@ -40,11 +40,13 @@ def train(
     folder: Path,
     emit: Emit,
     batches: Batches | None = None,
+    asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train one hyperparameter point and report at every evaluation (paper, section 4.4).
 
-    Goes on from the newest sealed checkpoint in `folder`, whose report it gives once more. Every report comes after
-    its checkpoint is sealed. The last one carries `end`: `finished`, `nan` or `oom`; nothing is reported after it.
+    Goes on from the newest intact checkpoint in `folder`, whose report it gives once more, with a `notice` where newer
+    ones were damaged. Every report comes after its checkpoint is sealed. The last one carries `end`: `finished`, `nan`,
+    `oom`, or `paused` where the trial was asked to stop; nothing is reported after it.
 
     Where memory runs out in training, the trial goes on in the same way with a smaller micro-batch and more
     accumulation, which changes no more than rounding and, with dropout, the random masks. It ends as `oom` when one
@@ -59,9 +61,11 @@ def train(
         folder: where the trial's checkpoints lie.
         emit: takes each report; may raise SystemExit to stop the trial.
         batches: how many items to handle at once, by default as the study says; left at what memory allowed.
+        asked_to_stop: asked after each step; the trial then writes a checkpoint, from which it goes on as if
+            undisturbed, and ends.
     """
     batches = batches or Batches.of(plan.resolved.study)
-    while _ran_out(plan, base, data, technique, hyperparameters, folder, emit, batches):
+    while _ran_out(plan, base, data, technique, hyperparameters, folder, emit, batches, asked_to_stop):
         batches.shrink_micro()
         give_back()
 
@@ -75,17 +79,20 @@ def _ran_out(
     folder: Path,
     emit: Emit,
     batches: Batches,
+    asked_to_stop: Callable[[], bool],
 ) -> bool:
     """Train to the trial's end; true where memory ran out before and a smaller micro-batch is possible."""
     training = plan.resolved.study.training
-    newest = last(folder)
-    if newest and newest[1].get("end"):
-        emit(newest[1])
+    newest, faults = last_intact(folder)
+    if faults:
+        emit = _with_notice(emit, f"{'; '.join(faults)}: goes on from {_place(newest)}")
+    if newest and newest.report.get("end"):
+        emit(newest.report)
         return False
-    resume = newest if newest and newest[1]["report"] > 0 else None
-    saved = resume[0] if resume else None
+    resume = newest if newest and newest.order > (0, -1) else None
+    saved = resume.path if resume else None
     total = training.steps(len(data.train))
-    reporter = Reporter(plan, base, data, folder, emit, batches, resume[1] if resume else None)
+    reporter = Reporter(plan, base, data, folder, emit, batches, resume, asked_to_stop)
     try:
         with adapted(base, technique, hyperparameters, seed=training.seed, steps=total, saved=saved) as model:
             trainer = TrialTrainer(
@@ -107,6 +114,10 @@ def _ran_out(
                 if batches.micro == 1 or not is_out_of_memory(error):
                     raise
                 return True
+    except NothingLeft:
+        return False
+    except Paused:
+        emit(reporter.ended("paused"))
     except TrialOver as over:
         emit(reporter.ended(str(over)))
     except Exception as error:
@@ -114,6 +125,20 @@ def _ran_out(
             raise
         emit(reporter.ended("oom"))
     return False
+
+
+def _with_notice(emit: Emit, notice: str) -> Emit:
+    """Sends a notice along with the first report."""
+    waiting = [notice]
+
+    def send(report: Report) -> None:
+        emit({**report, "notice": waiting.pop()} if waiting else report)
+
+    return send
+
+
+def _place(checkpoint: Checkpoint | None) -> str:
+    return checkpoint.path.name if checkpoint and checkpoint.order > (0, -1) else "its start"
 
 
 class TrialTrainer(Trainer):

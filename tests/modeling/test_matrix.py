@@ -98,9 +98,9 @@ def trained(bases: Bases, matrix: Plan, tmp_path_factory: pytest.TempPathFactory
             train(matrix, base, data, spec, point, folder, reports.append)
             found = best(folder, "loss")
             assert found is not None
-            with adapted(base, spec, point, seed=5, saved=found[0]) as adapter:
+            with adapted(base, spec, point, seed=5, saved=found.path) as adapter:
                 left = answers(base, adapter)
-            cells[f"{model}/{technique}"] = Trained([row["validation_loss"] for row in reports], found[0], left)
+            cells[f"{model}/{technique}"] = Trained([row["validation_loss"] for row in reports], found.path, left)
     return cells
 
 

@@ -1,0 +1,220 @@
+"""What a sweep does with each report and each end of a trial."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray import tune
+
+from raypeft import disk
+from raypeft.files import write_text
+from raypeft.interruption import GRACE_SECONDS, Interruption
+from raypeft.progress import Progress
+from raypeft.spec.plan import Cell, Plan
+from raypeft.sweep.label import Labels
+from raypeft.sweep.ledger import MEMORY, Ledger
+from raypeft.sweep.scheduler import CellScheduler
+from raypeft.sweep.searcher import CellSearcher
+from raypeft.sweep.tensorboard import TensorBoard
+from raypeft.training.checkpoint import last
+
+WORKER_DEATHS = 3
+FAILURES_OF_A_CELL = 3
+PAUSED = "paused"
+REPORT_KEYS = (
+    "report",
+    "epoch",
+    "step",
+    "validation_loss",
+    "best_loss",
+    "em@10",
+    "em@10_computed",
+    "training_seconds",
+    "evaluation_seconds",
+    "items_per_second",
+    *MEMORY,
+    "trainable_parameters",
+    "parameters",
+    "shortened",
+    "end",
+    "error",
+)
+REASONS = {
+    "nan": "the validation loss was not a finite number",
+    "oom": "out of memory",
+}
+
+
+class Recorder(tune.Callback):
+    """Writes reports and ends of trials to the ledger, and passes them on to the searcher and the progress display."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        scheduler: CellScheduler,
+        searcher: CellSearcher,
+        progress: Progress,
+        interruption: Interruption,
+    ) -> None:
+        self.plan = plan
+        self.run = ledger.run
+        self.ledger = ledger
+        self.scheduler = scheduler
+        self.searcher = searcher
+        self.progress = progress
+        self.interruption = interruption
+        self.labels = Labels()
+        self.tensorboard = TensorBoard(ledger.run, ledger)
+        self._running = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Ray pickles its set-up for `Tuner.restore`, which the ledger makes superfluous.
+        return {}
+
+    def settle(self) -> None:
+        """End the trials whose end was decided before an interruption, but not recorded."""
+        for name, reports in list(self.ledger.reports.items()):
+            final = reports[-1]
+            if name in self.scheduler.stopped or final.get("end"):
+                self._end(final["cell"], final["number"], final)
+        for cell in self.plan.cells:
+            self._skip_hopeless(cell)
+
+    @property
+    def halted(self) -> bool:
+        """Whether Tune is to end: asked to stop, and no trial is left that might still write a checkpoint."""
+        over = self.interruption.seconds > GRACE_SECONDS or not self._running
+        return self.interruption.asked is not None and over
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Called by Ray several times a second: once asked to stop, begin no trial and tell the running ones."""
+        self._running = sum(trial.status == "RUNNING" for trial in trials)
+        if self.interruption.asked is not None and not self.scheduler.halted:
+            self.scheduler.halted = self.searcher.halted = True
+            try:
+                write_text(self.run.stop_file, self.interruption.asked)
+            except OSError:
+                self._running = 0  # the disk is full: nothing could be written anyway
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Ray."""
+        self.labels.show(trial.config["trial"])
+        self.progress.trial_begins(trial.config["trial"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Called by Ray for every report, after the scheduler has seen it."""
+        config = trial.config
+        report = {key: result[key] for key in REPORT_KEYS if key in result}
+        if notice := result.get("notice"):
+            self._note(config["trial"], notice)
+        if report.get("end") == PAUSED:
+            if fault := result.get("fault"):
+                self._pause(fault)
+            return
+        if self.ledger.is_new(config["trial"], report["report"]):
+            report["hyperparameters"] = config["hyperparameters"]
+            row = self.ledger.record(config["trial"], Cell.parse(config["cell"]), config["number"], report)
+            self.searcher.observe(row)
+            self.labels.reported(row)
+            self.tensorboard.reported(row)
+            self.progress.reported(row)
+            trial.max_failures = trial.num_failures + WORKER_DEATHS  # deaths count from the last progress
+            self._check_disk(config["trial"])
+        report |= {key: result[key] for key in ("fault", "transient") if key in result}
+        if report.get("end") or config["trial"] in self.scheduler.stopped:
+            self._end(config["cell"], config["number"], report)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Ray when a trial's worker has died and another is to go on with it."""
+        self._note(trial.config["trial"], f"its worker died ({_first_line(trial)}): goes on from its last checkpoint")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Ray when a trial's worker has died too often."""
+        fault = f"its worker died {WORKER_DEATHS + 1} times without getting further ({_first_line(trial)})"
+        end = {"end": "error", "fault": fault, "error": f"see {trial.error_file}"}
+        self._end(trial.config["cell"], trial.config["number"], end)
+
+    def _note(self, trial: str, text: str) -> None:
+        self.ledger.note(trial, text)
+        self.progress.say(f"{trial}: {text}")
+
+    def _pause(self, fault: str) -> None:
+        self.interruption.pause(disk.full(self.run.folder, fault))
+
+    def _check_disk(self, trial: str) -> None:
+        """Pause before space runs out, while there is enough for the checkpoints of the trials that run."""
+        newest = last(self.run.trial_folder(trial))
+        weight = sum(size for size, _ in newest.files.values()) if newest else 0
+        left, reserve = disk.free(self.run.folder), disk.reserve(weight, max(1, self._running))
+        if left < reserve:
+            self._pause(f"{disk.size(left)} are free, and running trials may need {disk.size(reserve)}")
+
+    def _skip_hopeless(self, cell: Cell) -> None:
+        """Skip what is left of a cell whose trials fail for reasons that another try would meet again."""
+        failed = [row for row in self.ledger.of(cell) if row["state"] == "error" and not row.get("transient")]
+        if len(failed) < FAILURES_OF_A_CELL:
+            return
+        self.searcher.drop(cell)
+        for number in range(self.plan.resolved.study.trials):
+            name = cell.trial_name(number)
+            if (
+                name not in self.ledger.ended
+                and name not in self.ledger.reports
+                and name not in self.searcher.suggested
+            ):
+                reason = f"{len(failed)} trials of its cell failed: {failed[-1]['reason']}"
+                self.progress.trial_ended(self.ledger.end(name, cell, number, {}, "skipped", reason=reason))
+
+    def _end(self, cell_id: str, number: int, report: Mapping[str, Any]) -> None:
+        cell = Cell.parse(cell_id)
+        name = cell.trial_name(number)
+        if name in self.ledger.ended:
+            return
+        state = report.get("end") or "stopped"
+        row = self.ledger.end(
+            name,
+            cell,
+            number,
+            self.searcher.hyperparameters(cell, number),
+            state,
+            reason=self._reason(name, state, report),
+            error=report.get("error"),
+            transient=bool(report.get("transient")),
+        )
+        self.searcher.conclude(row)
+        self.labels.remove(name)
+        self.tensorboard.ended(row)
+        self.progress.trial_ended(row)
+        if state == "error":
+            self._skip_hopeless(cell)
+
+    def _reason(self, name: str, state: str, report: Mapping[str, Any]) -> str | None:
+        if state == "error":
+            return str(report["fault"])
+        return self.scheduler.stopped.get(name) if state == "stopped" else REASONS.get(state)
+
+
+def _first_line(trial: Any) -> str:
+    """What Ray says of a trial's failure, its first line."""
+    text = str(trial.get_pickled_error() or "no more is known").strip()
+    return text.splitlines()[0].rstrip(".: ")
+
+
+class Halt(tune.Stopper):
+    """Ends the Tune run when the recorder says so."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Called by Ray for every report; single trials are the scheduler's."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Called by Ray several times a second."""
+        return self.recorder.halted
