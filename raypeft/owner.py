@@ -99,7 +99,10 @@ class Ownership:
 
     def __enter__(self) -> "Ownership":
         self._made = not self.folder.exists()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise UserError("is not a folder", where=str(self.folder), hint="Choose another with --out.") from None
         self._lock, exclusive = _open_lock(self.folder)
         before = Owner.read(self.folder)
         try:

@@ -123,7 +123,9 @@ def _select(run: Run, cell: Cell, ended: list[dict[str, Any]], before: Mapping[s
     return selection
 
 
-def _best(run: Run, usable: list[dict[str, Any]], select_by: SelectBy) -> tuple[dict[str, Any], Checkpoint, list[str]]:
+def _best(
+    run: Run, cell: Cell, usable: list[dict[str, Any]], before: Mapping[str, Any] | None, select_by: SelectBy
+) -> tuple[dict[str, Any], Checkpoint, list[str]]:
     """The trial and checkpoint of greatest merit whose files are intact, and what is wrong with better ones."""
     found = [(row, one) for row in usable for one in sound(run.trial_folder(row["trial"]))]
     if before and before["trial"] and (owner := [row for row in usable if row["trial"] == before["trial"]]):

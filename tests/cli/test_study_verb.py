@@ -131,7 +131,7 @@ def test_a_fresh_run_removes_the_old_one_even_if_it_is_broken(call: Call, ran: l
     begun(Path("runs/quickstart"))
     write_text(Path("runs/quickstart/study.yaml"), "not: [a study")
     assert call("study", "quickstart", "--fresh").code == 0
-    assert not Path("runs/quickstart").exists() and len(ran) == 1
+    assert not any(Path("runs/quickstart").iterdir()) and len(ran) == 1
 
 
 def test_exit_codes(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 A hook on the output layer of the model says that memory ran out, as torch does, when a batch has too many rows.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from raypeft.modeling.memory import is_out_of_memory
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 from raypeft.training.batches import Batches
+from raypeft.training.checkpoint import last, seal
 from raypeft.training.data import TrialData, trial_data
 from raypeft.training.trial import train
 from tests.conftest import MODELS, SMALL
@@ -221,13 +221,13 @@ def test_peaks_of_training_and_decoding_are_kept_apart_and_survive_a_restart(
     spec = plan.resolved.techniques["lora"]
     with pytest.raises(SystemExit):
         train(plan, base, items, spec, spec.paper, tmp_path, emit)
-    marker = tmp_path / "checkpoint-4" / "report.json"
-    sealed = json.loads(marker.read_text())
+    newest = last(tmp_path)
+    assert newest is not None and newest.path == tmp_path / "checkpoint-4"
     for report in reports:
         assert report["training_memory_mib"] > 50 and report["decoding_memory_mib"] > 50
         assert report["peak_memory_mib"] == max(report["training_memory_mib"], report["decoding_memory_mib"])
         assert report["training_reserved_mib"] is None and report["decoding_reserved_mib"] is None  # no GPU
-    marker.write_text(json.dumps({**sealed, "training_memory_mib": 1e6}))
+    seal(newest.path, {**newest.report, "training_memory_mib": 1e6}, files=newest.files)
     after: list[Report] = []
     train(plan, base, items, spec, spec.paper, tmp_path, after.append)
     assert {report["training_memory_mib"] for report in after} == {1e6}
