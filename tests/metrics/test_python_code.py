@@ -4,6 +4,7 @@ import json
 import tokenize
 
 import pytest
+from codebleu import dataflow_match
 
 from raypeft.metrics import python_code
 
@@ -60,3 +61,47 @@ def _parses(code):
 def test_comments_and_docstrings_go(code, expected):
     lines = [line.rstrip() for line in python_code.without_comments(code).strip().splitlines()]
     assert "\n".join(line for line in lines if line) == expected
+
+
+def nested_loops(depth):
+    """Loops of both kinds in each other, their variables used on the way out."""
+    lines = [
+        "    " * level + (f"for v{level} in f(v{level - 2}):" if level % 2 else f"while v{level - 1} < x:")
+        for level in range(depth)
+    ]
+    lines.append("    " * depth + "x = x + v1")
+    for level in range(depth - 1, 0, -1):
+        indent = "    " * level
+        lines += [
+            f"{indent}if v1:",
+            f"{indent}    x = v1 + x",
+            f"{indent}else:",
+            f"{indent}    v1 = x",
+            f"{indent}y = x",
+        ]
+    return "\n".join(lines)
+
+
+def upstream_flow(code):
+    return dataflow_match.get_data_flow(code, [python_code._parser(), dataflow_match.DFG_python])
+
+
+@pytest.mark.parametrize("depth", [1, 3, 6, 8])
+def test_loops_that_are_gone_through_once_have_the_same_edges(depth):
+    code = nested_loops(depth)
+    found = dataflow_match.get_data_flow(code, [python_code._parser(), python_code._extractor()])
+    assert found == upstream_flow(code)
+    assert len(found) >= 5 * (depth - 1)
+
+
+def test_deeply_nested_loops_come_to_an_end():
+    # going through the body twice at each level, as codebleu does, takes 2 ** 40 times
+    assert len(python_code.data_flow(nested_loops(40))) > 5 * 39
+
+
+@pytest.mark.parametrize("dataset", ["conala", "codealpacapy"])
+def test_edges_of_real_code_are_the_packages(shared_data, dataset):
+    for line in (shared_data / dataset / "test.jsonl").open(encoding="utf-8"):
+        code = json.loads(line)["cmd"]
+        found = dataflow_match.get_data_flow(code, [python_code._parser(), python_code._extractor()])
+        assert found == upstream_flow(code)
