@@ -130,6 +130,15 @@ def test_training_lowers_the_loss(trained: dict[str, Trained], model: str, techn
     assert min(losses[1:]) < losses[0] * (1 - SHARE), losses
 
 
+@pytest.mark.parametrize("technique", ["qlora_8bit", "qlora_4bit"])
+@pytest.mark.parametrize("model", ARCHITECTURES)
+def test_qlora_learns_what_lora_does(trained: dict[str, Trained], model: str, technique: str) -> None:
+    (start, *_, lora), (before, *_, after) = (trained[f"{model}/{name}"].losses for name in ("lora", technique))
+    assert before != start, "the weights are not quantised"
+    assert after == pytest.approx(lora, rel=0.03)
+    assert before - after > 0.8 * (start - lora)
+
+
 @pytest.mark.parametrize("technique", EVERY_TECHNIQUE)
 @pytest.mark.parametrize("model", ARCHITECTURES)
 def test_a_new_process_gives_the_same_logits_and_candidates(
