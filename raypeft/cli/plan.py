@@ -13,7 +13,8 @@ def show_plan(plan: Plan) -> None:
     table = lines_table("model", "dataset", "technique", "trials", "searched", right=("trials",))
     for cell in plan.cells:
         space = resolved.techniques[cell.technique].search
-        searched = ", ".join(space) if study.mode == "search" else "nothing: the paper's point"
+        source = study.protocol.point_of(cell.technique)
+        searched = ", ".join(space) if study.mode == "search" else f"nothing: the {source}'s point"
         table.add_row(cell.model, cell.dataset, cell.technique, str(study.trials), searched)
     print_lines(table)
     reports = f"{plan.reports} reports (every {study.training.evaluate_every:g} epoch) and one before training"
@@ -21,6 +22,7 @@ def show_plan(plan: Plan) -> None:
     lines = [
         "",
         f"Trial      at most {study.training.epochs:g} epochs: {reports}",
+        f"Protocol   {_protocol(plan)}",
         f"Stopping   {_stopping(plan)}",
         f"Selection  {'lowest validation loss' if by_loss else 'highest validation EM@10'}",
         f"Test       {len(plan.test_jobs)} jobs, {study.test.beams} beams, {study.test.candidates} candidates",
@@ -28,6 +30,11 @@ def show_plan(plan: Plan) -> None:
         f"Total      {len(plan.cells)} cells, {plan.trials} trials, {len(plan.test_jobs) + len(plan.icl_jobs)} jobs",
     ]
     typer.echo("\n".join(lines))
+
+
+def _protocol(plan: Plan) -> str:
+    chosen = plan.resolved.study.protocol.model_dump(exclude_defaults=True)
+    return ", ".join(f"{key} {value}" for key, value in chosen.items()) or "nothing but defaults"
 
 
 def _stopping(plan: Plan) -> str:
