@@ -10,6 +10,7 @@ import ray
 
 from raypeft.evaluation.jobs import Job
 from raypeft.files import write_json
+from raypeft.metrics.exact_match import KS
 from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
@@ -39,7 +40,7 @@ class Evaluator:
             write_json(error_file, {"end": end, "error": traceback.format_exc(), "time": time.time()})
             return "failed: out of memory" if oom else f"failed: {type(error).__name__}: {error}"
         error_file.unlink(missing_ok=True)
-        return f"EM@1 {metrics['em@1']:.1f}, EM@10 {metrics.get('em@10', float('nan')):.1f}"
+        return ", ".join(f"EM@{k} {metrics[f'em@{k}']:.1f}" for k in (1, max(KS)) if f"em@{k}" in metrics)
 
 
 def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
