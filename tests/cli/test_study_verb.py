@@ -27,6 +27,7 @@ tiny-encoder-decoder  snippets  prompt_tuning       3  prompt_tuning_init, num_v
 tiny-encoder-decoder  snippets  prefix_tuning       3  num_virtual_tokens, learning_rate
 
 Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training
+Protocol   nothing but defaults
 Stopping   ASHA keeps the best 1/3 at reports 3, 9
 Selection  lowest validation loss
 Test       10 jobs, 10 beams, 10 candidates
@@ -68,11 +69,13 @@ def test_the_plan_of_the_quickstart(call: Call) -> None:
 def test_a_plan_with_other_settings(call: Call) -> None:
     arguments = ["--model", "tiny-decoder", "--technique", "lora", "--dataset", "snippets", "--samples", "2"]
     settings = ["validation.select_by=em@10", "icl.examples=[1, 2]", "icl.seeds=[7]", "early_stopping.grace=25"]
+    settings += ["protocol={stop_rule: package, padding: full}"]
     out = call("study", "quickstart", "--plan", *arguments, *(f"--set={setting}" for setting in settings)).out
     assert out.splitlines()[3:] == [
         "tiny-decoder  snippets  lora            2  target_modules, r, lora_alpha, lora_dropout, learning_rate",
         "",
         "Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training",
+        "Protocol   stop_rule package, padding full",
         "Stopping   no rung before the last report, so no early stopping",
         "Selection  highest validation EM@10",
         "Test       1 jobs, 10 beams, 10 candidates",
