@@ -1,24 +1,46 @@
 """What `raypeft study NAME --plan` prints."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import typer
 
 from raypeft.cli.output import lines_table, print_lines
+from raypeft.data.sources import local_folder, read_split
+from raypeft.errors import UserError
+from raypeft.hub.fetching import size
+from raypeft.hub.study import Need, cached, needs
+from raypeft.run import Run
+from raypeft.spec.catalogue import SPLITS, Split
+from raypeft.spec.cost import GPU, Cost, measured
 from raypeft.spec.plan import Plan
+from raypeft.spec.resolve import ResolvedStudy
+
+HOUR = 3600.0
 
 
-def show_plan(plan: Plan) -> None:
-    """Print cells, trials, rungs, jobs and totals."""
+def show_plan(plan: Plan, folder: Path) -> None:
+    """Print cells, trials, rungs, jobs and totals, with what they cost and what of it is not here.
+
+    Args:
+        plan: of the study.
+        folder: its run folder, whose measured trials correct the estimates, where there is one.
+    """
     resolved, study = plan.resolved, plan.resolved.study
+    unreadable = _unreadable(resolved)
+    cost = _cost(plan, folder, unreadable)
     typer.echo(f"Study {resolved.name}: {study.question}\n")
-    table = lines_table("model", "dataset", "technique", "trials", "searched", right=("trials",))
+    table = lines_table("model", "dataset", "technique", "trials", "hours", "searched", right=("trials", "hours"))
     for cell in plan.cells:
         space = resolved.techniques[cell.technique].search
         source = study.protocol.point_of(cell.technique)
         searched = ", ".join(space) if study.mode == "search" else f"nothing: the {source}'s point"
-        table.add_row(cell.model, cell.dataset, cell.technique, str(study.trials), searched)
+        hours = _hours(cost.cell_seconds(cell))
+        table.add_row(cell.model, cell.dataset, cell.technique, str(study.trials), hours, searched)
     print_lines(table)
     reports = f"{plan.reports} reports (every {study.training.evaluate_every:g} epoch) and one before training"
     by_loss = study.validation.select_by == "loss"
+    wanted = [need for need in needs(_without(resolved, unreadable)) if cached(need) is None]
     lines = [
         "",
         f"Trial      at most {study.training.epochs:g} epochs: {reports}",
@@ -27,7 +49,11 @@ def show_plan(plan: Plan) -> None:
         f"Selection  {'lowest validation loss' if by_loss else 'highest validation EM@10'}",
         f"Test       {len(plan.test_jobs)} jobs, {study.test.beams} beams, {study.test.candidates} candidates",
         f"ICL        {len(plan.icl_jobs)} jobs{_draws(plan)}",
+        *(f"           without {line}" for line in _skipped(plan)),
         f"Total      {len(plan.cells)} cells, {plan.trials} trials, {len(plan.test_jobs) + len(plan.icl_jobs)} jobs",
+        *_time(cost, folder),
+        f"Disk       about {size(cost.run_bytes())} in {folder}, checkpoints of all trials included",
+        *_absent(cost, wanted, unreadable),
     ]
     typer.echo("\n".join(lines))
 
@@ -35,6 +61,87 @@ def show_plan(plan: Plan) -> None:
 def _protocol(plan: Plan) -> str:
     chosen = plan.resolved.study.protocol.model_dump(exclude_defaults=True)
     return ", ".join(f"{key} {value}" for key, value in chosen.items()) or "nothing but defaults"
+
+
+def _cost(plan: Plan, folder: Path, unreadable: Mapping[str, str]) -> Cost:
+    items: dict[str, Mapping[Split, int]] = {}
+    for name, entry in plan.resolved.datasets.items():
+        if entry.expected_items:
+            items[name] = entry.expected_items
+        elif entry.join is None and name not in unreadable and local_folder(name, entry) is not None:
+            items[name] = {split: len(read_split(name, entry, split).items) for split in SPLITS}
+    cost = Cost(plan, items)
+    try:
+        same = Run(folder).plan.cells
+    except UserError:
+        return cost
+    known = {cell.id for cell in plan.cells} & {cell.id for cell in same}
+    return Cost(plan, items, measured(cost, (row for row in Run(folder).reports() if row["cell"] in known)))
+
+
+def _unreadable(resolved: ResolvedStudy) -> dict[str, str]:
+    """Models and data sets whose folder or files are not there, with why."""
+    wrong = {}
+    for name, model in resolved.models.items():
+        try:
+            model.path(f"models.{name}.folder")
+        except UserError as error:
+            wrong[name] = error.what
+    for name, entry in resolved.datasets.items():
+        try:
+            if entry.join is None and local_folder(name, entry) is not None and not entry.expected_items:
+                for split in SPLITS:
+                    read_split(name, entry, split)
+        except UserError as error:
+            wrong[name] = error.what
+    return wrong
+
+
+def _without(resolved: ResolvedStudy, names: Mapping[str, str]) -> ResolvedStudy:
+    kept = {
+        kind: {name: entry for name, entry in entries.items() if name not in names}
+        for kind, entries in (("models", resolved.models), ("datasets", resolved.datasets))
+    }
+    return resolved.model_copy(update=kept)
+
+
+def _time(cost: Cost, folder: Path) -> list[str]:
+    """GPU-hours: expected, at most, and what they rest on."""
+    plan = cost.plan
+    cells = sum(cost.cell_seconds(cell) for cell in plan.cells)
+    longest = sum(cost.cell_seconds(cell, plan.reports) for cell in plan.cells)
+    icl = sum(map(cost.icl_seconds, plan.icl_jobs))
+    at_once = plan.resolved.study.resources.gpus_per_trial or 1
+    icl_part = f", {_hours(icl * at_once)} of them for ICL" if plan.icl_jobs else ""
+    longest_part = f"; {_hours((longest + icl) * at_once)} if no trial is stopped early" if longest > cells else ""
+    basis = (
+        f"at the pace of {cost.pace.trials} measured trials in {folder}"
+        if cost.pace.trials
+        else f"on one {GPU}, by an assumed throughput (docs/studies.md) that measured trials correct"
+    )
+    return [f"Time       about {_hours((cells + icl) * at_once)} hours{icl_part}{longest_part}", f"           {basis}"]
+
+
+def _absent(cost: Cost, wanted: Sequence[Need], unreadable: Mapping[str, str]) -> list[str]:
+    """What is to be fetched, what needs a licence accepted, and what cannot be read."""
+    models = [need.name for need in wanted if need.kind == "model"]
+    data = [need.name for need in wanted if need.kind == "dataset"]
+    lines = [f"{len(models)} models, about {size(sum(map(cost.download_bytes, models)))}: {', '.join(models)}"] * bool(
+        models
+    )
+    lines += [f"{len(data)} data sets: {', '.join(data)}"] * bool(data)
+    lines += ["raypeft fetch gets them from the hub"] * bool(lines)
+    lines = [f"{'Not here' if index == 0 else '':11}{line}" for index, line in enumerate(lines)]
+    if gated := [need for need in wanted if need.gated]:
+        lines.append(
+            f"Gated      {', '.join(f'{need.name} ({need.repo})' for need in gated)}: accept the licence first"
+        )
+    return lines + [f"Missing    {name}: {reason}" for name, reason in unreadable.items()]
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / HOUR
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2f}"
 
 
 def _stopping(plan: Plan) -> str:
@@ -52,3 +159,13 @@ def _draws(plan: Plan) -> str:
         return ""
     once = " (zero examples once)" if 0 in icl.examples else ""
     return f": {', '.join(map(str, icl.examples))} examples x {len(icl.seeds)} seeds{once}"
+
+
+def _skipped(plan: Plan) -> list[str]:
+    """Pairs of models and data sets that in-context learning leaves out, by reason."""
+    icl, pairs = plan.resolved.study.icl, dict.fromkeys((cell.model, cell.dataset) for cell in plan.cells)
+    left_out: dict[str, list[str]] = {}
+    for model, dataset in pairs:
+        if icl is not None and (reason := icl.skipped(model, dataset)):
+            left_out.setdefault(reason, []).append(f"{model} on {dataset}")
+    return [f"{', '.join(names)}: {reason}" for reason, names in left_out.items()]

@@ -61,12 +61,12 @@ def study(
         settings=set_ or (),
         scale=scale,
     )
+    folder = out or Path("runs") / resolved.name
     if plan:
-        show_plan(Plan(resolved))
+        show_plan(Plan(resolved), folder)
         return
     check_versions()
     stages, console = _stages(stage), Console()
-    folder = out or Path("runs") / resolved.name
     with owned(folder, console) as (interruption, ownership):
         named = [run for place in reuse or () for run in runs_in(place)]
         _prepare(folder, resolved, console, fresh=fresh)

@@ -120,9 +120,14 @@ def ways_on() -> str:
     )
 
 
-def _look_up(need: Need) -> str | Wanted:
+def cached(need: Need) -> str | None:
+    """The commit of a need where the cache has all of it; the hub is not asked."""
     commit = cached_commit(need.repo, need.kind, need.revision)
-    if commit is not None and _here(need, commit):
+    return commit if commit is not None and _here(need, commit) else None
+
+
+def _look_up(need: Need) -> str | Wanted:
+    if commit := cached(need):
         return commit
     listing = access(need.repo, need.kind, need.revision)
     files = list(need.files) or model_files(listing, code=need.code)

@@ -8,23 +8,25 @@ import pytest
 from raypeft import pipeline
 from raypeft.files import write_text
 from raypeft.spec.loading import find
+from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from tests.cli.conftest import Call
+from tests.report.recording import Recorder, start
 
 PLAN = """\
 Study quickstart: Which way of tuning serves a tiny code model best, and does tuning beat examples in the prompt?
 
-model                 dataset   technique      trials  searched
-tiny-decoder          snippets  full                3  learning_rate
-tiny-decoder          snippets  lora                3  target_modules, r, lora_alpha, lora_dropout, learning_rate
-tiny-decoder          snippets  ia3                 3  learning_rate
-tiny-decoder          snippets  prompt_tuning       3  prompt_tuning_init, num_virtual_tokens, learning_rate
-tiny-decoder          snippets  prefix_tuning       3  num_virtual_tokens, learning_rate
-tiny-encoder-decoder  snippets  full                3  learning_rate
-tiny-encoder-decoder  snippets  lora                3  target_modules, r, lora_alpha, lora_dropout, learning_rate
-tiny-encoder-decoder  snippets  ia3                 3  learning_rate
-tiny-encoder-decoder  snippets  prompt_tuning       3  prompt_tuning_init, num_virtual_tokens, learning_rate
-tiny-encoder-decoder  snippets  prefix_tuning       3  num_virtual_tokens, learning_rate
+model                 dataset   technique      trials  hours  searched
+tiny-decoder          snippets  full                3   0.01  learning_rate
+tiny-decoder          snippets  lora                3   0.01  target_modules, r, lora_alpha, lora_dropout, learning_rate
+tiny-decoder          snippets  ia3                 3   0.01  learning_rate
+tiny-decoder          snippets  prompt_tuning       3   0.01  prompt_tuning_init, num_virtual_tokens, learning_rate
+tiny-decoder          snippets  prefix_tuning       3   0.01  num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  full                3   0.01  learning_rate
+tiny-encoder-decoder  snippets  lora                3   0.01  target_modules, r, lora_alpha, lora_dropout, learning_rate
+tiny-encoder-decoder  snippets  ia3                 3   0.01  learning_rate
+tiny-encoder-decoder  snippets  prompt_tuning       3   0.01  prompt_tuning_init, num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  prefix_tuning       3   0.01  num_virtual_tokens, learning_rate
 
 Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training
 Protocol   nothing but defaults
@@ -33,6 +35,9 @@ Selection  lowest validation loss
 Test       10 jobs, 10 beams, 10 candidates
 ICL        32 jobs: 0, 1, 2, 3 examples x 5 seeds (zero examples once)
 Total      10 cells, 30 trials, 42 jobs
+Time       about 0.11 hours, 0.03 of them for ICL; 0.23 if no trial is stopped early
+           on one NVIDIA RTX A5000, by an assumed throughput (docs/studies.md) that measured trials correct
+Disk       about 81 MB in runs/quickstart, checkpoints of all trials included
 """
 
 
@@ -71,8 +76,8 @@ def test_a_plan_with_other_settings(call: Call) -> None:
     settings = ["validation.select_by=em@10", "icl.examples=[1, 2]", "icl.seeds=[7]", "early_stopping.grace=25"]
     settings += ["protocol={stop_rule: package, padding: full}"]
     out = call("study", "quickstart", "--plan", *arguments, *(f"--set={setting}" for setting in settings)).out
-    assert out.splitlines()[3:] == [
-        "tiny-decoder  snippets  lora            2  target_modules, r, lora_alpha, lora_dropout, learning_rate",
+    assert out.splitlines()[3:-3] == [
+        "tiny-decoder  snippets  lora            2   0.01  target_modules, r, lora_alpha, lora_dropout, learning_rate",
         "",
         "Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training",
         "Protocol   stop_rule package, padding full",
@@ -87,7 +92,44 @@ def test_a_plan_with_other_settings(call: Call) -> None:
 def test_a_plan_without_early_stopping_and_icl(call: Call) -> None:
     lines = call("study", "quickstart", "--plan", "--set", "early_stopping=null", "--set", "icl=null").out.splitlines()
     assert "Stopping   no early stopping" in lines
-    assert lines[-2:] == ["ICL        0 jobs", "Total      10 cells, 30 trials, 10 jobs"]
+    assert lines[-5:-3] == ["ICL        0 jobs", "Total      10 cells, 30 trials, 10 jobs"]
+    assert "ICL" not in lines[-3] and "stopped early" not in lines[-3]
+
+
+def test_a_plan_says_what_is_not_here(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("RAYPEFT_DATA", raising=False)
+    own = "catalogue.datasets.mine={title: M, folder: '${MINE}'}"
+    gated = ["--set", "models=[codet5p-220m, llama-3.2-1b]", "--set", "datasets=[conala, mine]", "--set", own]
+    lines = call("study", "rq3", "--plan", *gated).out.splitlines()
+    assert lines[-5:] == [
+        # 222,882,048 and 1,235,814,400 weights of two bytes
+        "Not here   2 models, about 2.9 GB: codet5p-220m, llama-3.2-1b",
+        "           1 data sets: conala",
+        "           raypeft fetch gets them from the hub",
+        "Gated      llama-3.2-1b (meta-llama/Llama-3.2-1B): accept the licence first",
+        "Missing    mine: environment variable MINE is not set",
+    ]
+    monkeypatch.setenv("RAYPEFT_DATA", str(tmp_path))
+    (tmp_path / "conala").mkdir()
+    assert not any("1 data sets" in line for line in call("study", "rq3", "--plan", *gated).out.splitlines())
+
+
+def test_a_plan_names_what_in_context_learning_leaves_out(call: Call) -> None:
+    lines = call("study", "rq2", "--plan").out.splitlines()
+    place = lines.index("ICL        240 jobs: 0, 1, 2, 3 examples x 5 seeds (zero examples once)")
+    assert lines[place + 1] == (
+        "           without codegen2-1b on codealpacapy, codegen2-3.7b on codealpacapy, codegen2-7b on codealpacapy: "
+        "left out as in the paper, for the time that long prompts take with CodeGen2"
+    )
+
+
+def test_measured_trials_correct_a_plan(call: Call) -> None:
+    run = start(Path("runs/quickstart"))
+    Recorder(run).trial(Cell("tiny-decoder", "snippets", "lora"), 0, {}, [2.0, 1.0, 0.5], 5.0)
+    lines = call("study", "quickstart", "--plan").out.splitlines()
+    assert lines[-2] == "           at the pace of 1 measured trials in runs/quickstart"
+    assert call("study", "quickstart", "--plan", "--out", "elsewhere").out.splitlines()[-2] == PLAN.splitlines()[-2]
 
 
 def test_a_study_runs_in_a_folder_of_its_name(call: Call, ran: list[dict[str, Any]]) -> None:

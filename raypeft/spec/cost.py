@@ -1,0 +1,200 @@
+"""What a study costs: seconds of GPU time from a model of throughput, corrected by what a run has measured, and disk.
+
+A pass over n tokens takes the longer of its arithmetic (2 floating-point operations a weight and token) and of reading
+the weights once, and a fixed time for launching kernels. A backward pass takes as much arithmetic as a forward pass
+with an adapter, twice as much in full fine-tuning. Assumptions stand below, and in docs/studies.md.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+from raypeft.spec.catalogue import Split
+from raypeft.spec.plan import Cell, IclJob, Plan
+
+GPU = "NVIDIA RTX A5000"  # the paper's
+PEAK = 111e12  # its half-precision operations a second, dense, in tensor cores
+BANDWIDTH = 768e9  # its bytes a second
+ARITHMETIC_SHARE, BANDWIDTH_SHARE = 0.35, 0.7  # what training and decoding with PyTorch reach of these
+PASS_SECONDS = 0.025  # launching the kernels of one pass
+WEIGHT_BYTES = {None: 2.0, "8bit": 1.0, "4bit": 0.5}
+SLOWDOWN = {None: 1.0, "8bit": 2.0, "4bit": 1.5}  # arithmetic with quantised weights
+SEQUENCE_SHARE = 1 / 3  # tokens of a mean sequence, of prompt and code limits together
+DECODED_SHARE = 0.8  # of the code limit, until a batch's last beam has ended
+IMPROVING_SHARE = 0.5  # reports with a new best loss, at which EM@10 is computed
+ADAPTER_SHARE = 0.01  # weights of an adapter, of the model's
+PARAMETERS = 10**9  # of a model that does not say
+ITEMS: Mapping[Split, int] = {"train": 2000, "validation": 200, "test": 500}  # of a data set that does not say
+CHECKPOINTS = 2  # best and last, of every trial
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much longer training and evaluation take than estimated, by (model, technique), and what that rests on."""
+
+    training: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    evaluation: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    trials: int = 0
+
+    @staticmethod
+    def of(factors: Mapping[tuple[str, str], float], model: str, technique: str | None) -> float:
+        """The factor of a model and technique; else the mean over the model's techniques; else over all; else 1."""
+        if technique is not None and (model, technique) in factors:
+            return factors[model, technique]
+        same = [factor for (name, _), factor in factors.items() if name == model] or list(factors.values())
+        return sum(same) / len(same) if same else 1.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Estimates for a plan.
+
+    Attributes:
+        plan: what is to be done.
+        items: items of the splits of each data set, where they are known, subsets not applied.
+        pace: corrections from measured trials.
+    """
+
+    plan: Plan
+    items: Mapping[str, Mapping[Split, int]] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+
+    def count(self, dataset: str, split: Split) -> int:
+        """Items of a split as the study uses it."""
+        entry = self.plan.resolved.datasets[dataset]
+        if entry.join:
+            return sum(self.count(part, split) for part in entry.join)
+        known = self.items.get(dataset, {}).get(split) or ITEMS[split]
+        return min(known, getattr(self.plan.resolved.study.data, split) or known)
+
+    @cached_property
+    def reports(self) -> float:
+        """Reports of a mean trial if early stopping lets just the best 1/factor past each rung."""
+        stopping, reports = self.plan.resolved.study.stopping, float(self.plan.reports)
+        if stopping is None:
+            return reports
+        ends = [*self.plan.rungs, reports]
+        return ends[0] + sum(
+            (end - start) / stopping.factor ** (index + 1) for index, (start, end) in enumerate(pairwise(ends))
+        )
+
+    def trial_seconds(self, cell: Cell, reports: float | None = None) -> float:
+        """Training and evaluation of one trial up to a report; if none is given, of a mean one."""
+        reports = self.reports if reports is None else reports
+        training = self.training_seconds(cell) * reports / self.plan.reports
+        decoded = IMPROVING_SHARE * reports + len(self.plan.rungs) + 2
+        evaluation = (reports + 1) * self.loss_seconds(cell) + min(decoded, reports + 1) * self.em_seconds(cell)
+        return self._paced(cell, training, evaluation)
+
+    def test_seconds(self, cell: Cell, dataset: str) -> float:
+        """One test of a cell's selected weights."""
+        technique = self.plan.resolved.techniques[cell.technique]
+        seconds = self._decoding(cell.model, dataset, self.count(dataset, "test"), technique.quantization, examples=0)
+        return self._paced(cell, 0.0, seconds)
+
+    def icl_seconds(self, job: IclJob) -> float:
+        """One in-context-learning run."""
+        seconds = self._decoding(job.model, job.dataset, self.count(job.dataset, "test"), None, examples=job.examples)
+        return seconds * Pace.of(self.pace.evaluation, job.model, None)
+
+    def cell_seconds(self, cell: Cell, reports: float | None = None) -> float:
+        """All trials and tests of a cell."""
+        tests = sum(self.test_seconds(cell, dataset) for dataset in self.plan.tests(cell))
+        return self.plan.resolved.study.trials * self.trial_seconds(cell, reports) + tests
+
+    def run_bytes(self) -> float:
+        """What the run folder comes to hold: checkpoints of every trial, selected weights, predictions."""
+        return sum(self._cell_bytes(cell) for cell in self.plan.cells) + sum(
+            self._prediction_bytes(job.dataset) for job in self.plan.icl_jobs
+        )
+
+    def download_bytes(self, model: str) -> float:
+        """Half-precision weights of a model."""
+        return 2.0 * self._parameters(model)
+
+    def training_seconds(self, cell: Cell) -> float:
+        """Training through the last epoch, without evaluation, as the throughput model has it."""
+        training, technique = self.plan.resolved.study.training, self.plan.resolved.techniques[cell.technique]
+        steps = training.steps(self.count(cell.dataset, "train"))
+        passes = training.batch // (training.micro_batch or training.batch)
+        tokens = training.batch / passes * self._sequence(cell.dataset)
+        forward = self._pass(cell.model, tokens, technique.quantization)
+        backward = (2 if technique.kind == "full" else 1) + (1 if training.gradient_checkpointing else 0)
+        return steps * passes * forward * (1 + backward)
+
+    def loss_seconds(self, cell: Cell) -> float:
+        """Validation loss, once."""
+        tokens = self.count(cell.dataset, "validation") * self._sequence(cell.dataset)
+        return self._pass(cell.model, tokens, self.plan.resolved.techniques[cell.technique].quantization)
+
+    def em_seconds(self, cell: Cell) -> float:
+        """EM@10 on the validation items, once."""
+        wanted, items = self.plan.resolved.study.validation.em_items, self.count(cell.dataset, "validation")
+        chosen = items if wanted == "all" else min(wanted, items)
+        technique = self.plan.resolved.techniques[cell.technique]
+        return self._decoding(cell.model, cell.dataset, chosen, technique.quantization, examples=0)
+
+    def _decoding(self, model: str, dataset: str, items: int, quantization: str | None, *, examples: int) -> float:
+        test, entry = self.plan.resolved.study.test, self.plan.resolved.datasets[dataset]
+        batches = -(-items // test.decode_batch)
+        sequences = test.decode_batch * test.beams
+        step = self._pass(model, sequences, quantization)
+        reading = self._pass(model, test.decode_batch * (examples + 1) * self._sequence(dataset), quantization)
+        return batches * (reading + DECODED_SHARE * entry.max_code_tokens * step)
+
+    def _pass(self, model: str, tokens: float, quantization: str | None) -> float:
+        weights = self._parameters(model)
+        arithmetic = 2 * weights * tokens * SLOWDOWN[quantization] / (PEAK * ARITHMETIC_SHARE)
+        reading = weights * WEIGHT_BYTES[quantization] / (BANDWIDTH * BANDWIDTH_SHARE)
+        return PASS_SECONDS + max(arithmetic, reading)
+
+    def _paced(self, cell: Cell, training: float, evaluation: float) -> float:
+        of = (cell.model, cell.technique)
+        return training * Pace.of(self.pace.training, *of) + evaluation * Pace.of(self.pace.evaluation, *of)
+
+    def _sequence(self, dataset: str) -> float:
+        entry = self.plan.resolved.datasets[dataset]
+        return SEQUENCE_SHARE * (entry.max_prompt_tokens + entry.max_code_tokens)
+
+    def _parameters(self, model: str) -> int:
+        return self.plan.resolved.models[model].parameters or PARAMETERS
+
+    def _cell_bytes(self, cell: Cell) -> float:
+        full = self.plan.resolved.techniques[cell.technique].kind == "full"
+        weights = 4.0 * self._parameters(cell.model) * (1.0 if full else ADAPTER_SHARE)
+        predictions = sum(self._prediction_bytes(dataset) for dataset in self.plan.tests(cell))
+        return weights * (1 + CHECKPOINTS * self.plan.resolved.study.trials) + predictions
+
+    def _prediction_bytes(self, dataset: str) -> float:
+        candidate = 3 * self.plan.resolved.datasets[dataset].max_code_tokens
+        return self.count(dataset, "test") * (500 + self.plan.resolved.study.test.candidates * candidate)
+
+
+def measured(cost: Cost, reports: Iterable[Mapping[str, Any]]) -> Pace:
+    """The pace of the trials that a run of this plan has reported on, finished or not.
+
+    Args:
+        cost: its estimates, uncorrected.
+        reports: rows of `reports.jsonl`.
+    """
+    last: dict[str, Mapping[str, Any]] = {}
+    decoded: dict[str, int] = {}
+    for row in reports:
+        if row["report"] > 0 and row["validation_loss"] is not None:
+            last[row["trial"]] = row
+        decoded[row["trial"]] = decoded.get(row["trial"], 0) + bool(row.get("em@10_computed"))
+    sums: dict[tuple[str, str], list[float]] = {}
+    for trial, row in last.items():
+        cell = Cell.parse(row["cell"])
+        training = cost.training_seconds(cell) * row["report"] / cost.plan.reports
+        evaluation = (row["report"] + 1) * cost.loss_seconds(cell) + decoded[trial] * cost.em_seconds(cell)
+        seconds = (row["training_seconds"], training, row["evaluation_seconds"], evaluation)
+        known = sums.setdefault((cell.model, cell.technique), [0.0] * 4)
+        sums[cell.model, cell.technique] = [one + other for one, other in zip(known, seconds, strict=True)]
+    return Pace(
+        {key: real / estimated for key, (real, estimated, _, _) in sums.items()},
+        {key: real / estimated for key, (_, _, real, estimated) in sums.items()},
+        len(last),
+    )
