@@ -199,11 +199,12 @@ def test_lists_have_one_line_a_name(call: Call) -> None:
     assert [line.split()[0] for line in studies] == [
         "study",
         "examples/smollm2-conala",
+        "examples/smollm2-rq",
         "own",
         "quickstart",
         *("rq1", "rq2", "rq3", "rq4"),
     ]
-    assert studies[2].endswith("[bold]Mine[/bold]?")
+    assert studies[3].endswith("[bold]Mine[/bold]?")
     models = call("list", "models").out.splitlines()
     assert [line.split()[0] for line in models[:4]] == ["model", "tiny-decoder", "tiny-encoder-decoder", "codet5p-220m"]
     (codegen2,) = (line for line in models if line.startswith("codegen2-1b"))

@@ -94,6 +94,12 @@ def test_rq4_has_what_fits_the_papers_gpu() -> None:
     ]
 
 
+def test_the_example_on_real_data_without_a_gpu() -> None:
+    plan = Plan(resolve("examples/smollm2-rq"))
+    assert sizes(plan) == (6, 6, 8, 0)
+    assert plan.reports == 3
+
+
 def test_the_studies_share_what_decides_results() -> None:
     """So that the LoRA cells of rq1 serve the others."""
     studies = [resolve(name).study for name in SIZES]
