@@ -45,7 +45,8 @@ def test_a_process_ends_with_code_2_and_no_traceback(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "raypeft: there is no study 'nothing-of-this-name'\n"
-        "Known: examples/smollm2-conala, examples/smollm2-rq, quickstart, rq1, rq2, rq3, rq4. A path to a .yaml file works too.\n"
+        "Known: examples/smollm2-conala, examples/smollm2-rq, quickstart, rq1, rq2, rq3, rq4. "
+        "A path to a .yaml file works too.\n"
     )
 
 

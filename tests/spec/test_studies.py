@@ -228,7 +228,8 @@ def test_an_unknown_study_lists_the_known_ones(write_study: WriteStudy) -> None:
     write_study(SMALL)
     assert refused("rq9") == [
         "there is no study 'rq9'",
-        "Known: examples/smollm2-conala, examples/smollm2-rq, own, quickstart, rq1, rq2, rq3, rq4. A path to a .yaml file works too.",
+        "Known: examples/smollm2-conala, examples/smollm2-rq, own, quickstart, rq1, rq2, rq3, rq4. "
+        "A path to a .yaml file works too.",
     ]
     assert refused("rq9.yaml") == ["rq9.yaml: no such file"]
 
