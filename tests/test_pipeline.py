@@ -22,6 +22,7 @@ from raypeft import dashboard
 from raypeft.metrics.items import ItemScores
 from raypeft.run import Run
 from tests.conftest import SMALL
+from tests.sweep.test_tensorboard import scalars
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +67,8 @@ def check_complete(run: Run) -> None:
         numbers = [report["report"] for report in reports if report["trial"] == row["trial"]]
         assert numbers == list(range(len(numbers)))
         assert row["reports"] == len(numbers)
+        curve = scalars(run.tensorboard_folder / row["trial"], "validation_loss")
+        assert [step for step, _ in curve] == numbers
         last = 5 if row["state"] == "finished" else int(re.findall(r"at report (\d+)", row["reason"])[0])
         assert numbers[-1] == last and last in (2, 4, 5)
     for cell in run.plan.cells:

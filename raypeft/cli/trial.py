@@ -99,8 +99,10 @@ def _lines(run: Run, trial: Trial, reports: list[dict[str, Any]]) -> list[str]:
         assert trial.best_loss is not None
         first, last, best = loss(losses[0]), loss(losses[-1]), loss(trial.best_loss)
         lines.append(f"Loss         {sparkline(losses)} {first} to {last}, best {best} at report {trial.best_report}")
-    if trial.best_em is not None:
-        lines.append(f"EM@10        {percent(trial.best_em)} % on validation items, at its best")
+    if measured := {row["report"]: row["em@10"] for row in reports if row["em@10_computed"]}:
+        at_best = measured.get(trial.best_report)
+        with_loss = "" if at_best is None else f", {percent(at_best)} % with the best loss"
+        lines.append(f"EM@10        {percent(max(measured.values()))} % of validation items at its highest{with_loss}")
     if trial.trainable_parameters is not None:
         total = reports[-1]["parameters"] if reports else None
         share = f" of {count(total)} ({100 * trial.trainable_parameters / total:.3g} %)" if total else ""

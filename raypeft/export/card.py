@@ -15,7 +15,7 @@ from raypeft.export.snippet import Snippet
 from raypeft.modeling.qkv import NATIVE_CORES
 from raypeft.report.formatting import count, hyperparameters, loss, percent
 from raypeft.run import Run
-from raypeft.spec.catalogue import Architecture
+from raypeft.spec.catalogue import Architecture, DatasetEntry
 from raypeft.spec.documents import dump_yaml
 from raypeft.spec.plan import Cell
 
@@ -51,12 +51,12 @@ def card(export: Export) -> str:
     resolved, selection = run.plan.resolved, run.selection(cell) or {}
     study, dataset = resolved.study, resolved.datasets[cell.dataset]
     model, technique = resolved.models[cell.model], resolved.techniques[cell.technique]
-    test = run.test(cell)
+    tests = {name: found for name in run.plan.tests(cell) if (found := run.test(cell, name)) is not None}
     whole = technique.kind == "full"
     title = f"{model.title}, {technique.title}, {dataset.title}"
     prompt = export.prompts.test("{intent}")
     return _template().render(
-        front=f"---\n{dump_yaml(_front(export, title, test))}---",
+        front=f"---\n{dump_yaml(_front(export, title, tests))}---",
         title=title,
         technique=technique.title,
         model=model.title,
@@ -69,9 +69,11 @@ def card(export: Export) -> str:
         base_model=export.base_model,
         revision=model.revision,
         notes=_notes(export),
-        test=test,
         beams=study.test.beams,
-        results=_results(test["metrics"]) if test else [],
+        results=[
+            (resolved.datasets[name].title, found["metrics"]["items"], _results(found["metrics"]))
+            for name, found in tests.items()
+        ],
         criterion="lowest validation loss" if selection["select_by"] == "loss" else "highest validation EM@10",
         considered=f"{selection['considered']} trial{'' if selection['considered'] == 1 else 's'}",
         validation_loss=loss(selection["validation_loss"]),
@@ -103,7 +105,7 @@ def _template() -> Any:
     return environment.get_template("card.md.j2")
 
 
-def _front(export: Export, title: str, test: Mapping[str, Any] | None) -> dict[str, Any]:
+def _front(export: Export, title: str, tests: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata as huggingface.co's model cards have it."""
     resolved = export.run.plan.resolved
     dataset, technique = resolved.datasets[export.cell.dataset], resolved.techniques[export.cell.technique]
@@ -117,28 +119,26 @@ def _front(export: Export, title: str, test: Mapping[str, Any] | None) -> dict[s
         "language": ["code", "en"],
         "tags": ["code", "raypeft", technique.title],
     }
-    if dataset.hub:
-        front["datasets"] = [dataset.hub]
-    if test:
-        metrics = test["metrics"]
-        values = {f"EM@{k}": metrics.get(f"em@{k}") for k in (1, 10)} | {"CodeBLEU": metrics["codebleu"]["score"]}
-        front["model-index"] = [
-            {
-                "name": title,
-                "results": [
-                    {
-                        "task": {"type": task},
-                        "dataset": {"name": dataset.title, "type": dataset.hub or export.cell.dataset, "split": "test"},
-                        "metrics": [
-                            {"type": name.lower(), "name": name, "value": round(value, 2)}
-                            for name, value in values.items()
-                            if value is not None
-                        ],
-                    }
-                ],
-            }
-        ]
+    sources = [resolved.datasets[name].hub for name in dataset.join or [export.cell.dataset]]
+    if hubs := [hub for hub in sources if hub]:
+        front["datasets"] = hubs
+    if tests:
+        results = [_result(task, resolved.datasets[name], name, found["metrics"]) for name, found in tests.items()]
+        front["model-index"] = [{"name": title, "results": results}]
     return front
+
+
+def _result(task: str, dataset: DatasetEntry, name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    values = {f"EM@{k}": metrics.get(f"em@{k}") for k in (1, 10)} | {"CodeBLEU": metrics["codebleu"]["score"]}
+    return {
+        "task": {"type": task},
+        "dataset": {"name": dataset.title, "type": dataset.hub or name, "split": "test"},
+        "metrics": [
+            {"type": metric.lower(), "name": metric, "value": round(value, 2)}
+            for metric, value in values.items()
+            if value is not None
+        ],
+    }
 
 
 def _notes(export: Export) -> list[str]:
@@ -146,6 +146,11 @@ def _notes(export: Export) -> list[str]:
     technique, entry = resolved.techniques[export.cell.technique], resolved.models[export.cell.model]
     is_adapter = technique.kind == "adapter" and not export.merged
     notes = []
+    if resolved.study.protocol.stop_rule == "package":
+        notes.append(
+            "The study ended its searches by the replication package's rule. The lines below end each candidate by "
+            "itself, so that lower candidates may differ."
+        )
     if technique.quantization and not export.merged:
         notes.append(f"The adapter was trained on {technique.quantization} weights; load the base model so too.")
     if technique.quantization and export.merged:
@@ -185,6 +190,7 @@ def _training(export: Export, selection: Mapping[str, Any]) -> list[tuple[str, s
         ("items", sizes or "not recorded"),
         ("epochs", f"at most {training.epochs:g}; the checkpoint is that of report {report}"),
         ("optimiser", f"{training.optimizer}, batch {training.batch}, warm-up {training.warmup:g}, linear decay"),
+        ("precision", training.precision),
         ("seed", str(training.seed)),
         ("peak memory", f"{count(round(selection['peak_memory_mib']))} MiB"),
         ("training time", f"{count(round(selection['training_seconds']))} s"),

@@ -57,6 +57,7 @@ class Snippet:
             f"num_return_sequences={self.candidates}",
             f"max_new_tokens={self.max_new_tokens}",
             "do_sample=False",
+            "repetition_penalty=1.0",
         ]
         if self.stop_strings:
             limits += [f"stop_strings={list(self.stop_strings)!r}", "tokenizer=tokenizer"]

@@ -135,7 +135,7 @@ def test_the_card_has_the_numbers_and_the_licence(run: Run, tmp_path: Path) -> N
         ("CodeBLEU", 61.25),
     ]
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert "| EM@10 (%) | 37.5 |" in text and "On the 160 items of the test split" in text
+    assert "| EM@10 (%) | 37.5 |" in text and "On the 160 items of Snippets's test split" in text
     assert "r = 16, lora_alpha = 32, lora_dropout = 0.05, learning_rate = 0.0003" in text
     assert "model = PeftModel.from_pretrained(model, 'me/tuned')" in text
     assert "lowest validation loss of the 2 trials" in text
