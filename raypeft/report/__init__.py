@@ -24,6 +24,8 @@ def write(run: Run) -> Path:
     from raypeft.report.latex import to_latex
     from raypeft.report.numbers import gather
     from raypeft.report.page import render
+    from raypeft.report.paper import Paper
+    from raypeft.report.paper_tables import paper_tables
     from raypeft.report.results import to_json, to_parquet
     from raypeft.report.tables import to_csv, to_markdown
     from raypeft.report.weighing import weigh
@@ -31,6 +33,7 @@ def write(run: Run) -> Path:
     numbers = weigh(gather(run))
     makers = (comparison_table, cell_table, difference_table, icl_table, trial_table)
     tables = [make(numbers) for make in makers]
+    tables += paper_tables(Paper(numbers))
     for table in tables:
         for suffix, export in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
             write_text(run.report_folder / "tables" / f"{table.name}.{suffix}", export(table))

@@ -14,6 +14,8 @@ from raypeft.report.bars import draw_comparison
 from raypeft.report.curves import draw_curves
 from raypeft.report.formatting import counts, printable
 from raypeft.report.numbers import Numbers
+from raypeft.report.paper import Paper
+from raypeft.report.paper_figures import paper_figures
 from raypeft.spec.plan import Cell
 
 
@@ -27,10 +29,11 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of a run: one a model, data set and test set, and one a cell that has reported."""
+    """Figures of a run: one a model, data set and test set, one a cell that has reported, and those of the paper."""
 
     comparisons: dict[tuple[str, str, str], Drawing]
     curves: dict[Cell, Drawing]
+    paper: dict[str, Drawing]
 
 
 def write_figures(numbers: Numbers, folder: Path) -> Figures:
@@ -38,7 +41,7 @@ def write_figures(numbers: Numbers, folder: Path) -> Figures:
     resolved, plan = numbers.run.plan.resolved, numbers.run.plan
     techniques = {name: printable(technique.title) for name, technique in resolved.techniques.items()}
     rungs = [rung * resolved.study.training.evaluate_every for rung in plan.rungs]
-    figures = Figures({}, {})
+    figures = Figures({}, {}, {})
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(palette.STYLE)
@@ -56,6 +59,8 @@ def write_figures(numbers: Numbers, folder: Path) -> Figures:
             figure = draw_curves(trials, rungs, resolved.study.training.epochs)
             name = f"loss--{row.cell.model}--{row.cell.dataset}--{row.cell.technique}"
             figures.curves[row.cell] = _save(figure, folder / name, label)
+        for name, (label, figure) in paper_figures(Paper(numbers)).items():
+            figures.paper[name] = _save(figure, folder / name, label)
     return figures
 
 

@@ -23,7 +23,7 @@ def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> s
 
     Args:
         numbers: of the run.
-        tables: by their names: comparison, cells, icl and trials.
+        tables: by their names: comparison, cells, icl and trials, and those of the paper.
         figures: drawn from the same numbers.
     """
     run = numbers.run
@@ -37,6 +37,7 @@ def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> s
             facts=_facts(numbers),
             numbers=numbers,
             tables=tables,
+            paper=[table for name, table in tables.items() if name.startswith("paper-")],
             figures=figures,
             samples={row.name: read_samples(run, row.cell, row.test_set) for row in numbers.cells},
             sample_size=SAMPLE,

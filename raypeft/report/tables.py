@@ -25,6 +25,7 @@ class Column:
         numeric: whether it is set flush right.
         long: whether it is text that may take several lines.
         emphasised: whether it is bold in rows that are the best of their kind.
+        bold: rows in which it is bold, whatever the row is.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Column:
     numeric: bool = False
     long: bool = False
     emphasised: bool = False
+    bold: Callable[[Any], bool] | None = None
 
     def text(self, row: Any) -> str:
         """The value as a reader sees it."""
@@ -64,6 +66,10 @@ class Table:
         """Columns that readers see."""
         return [column for column in self.columns if column.title]
 
+    def bold(self, column: Column, row: Any) -> bool:
+        """Whether a value is set in bold."""
+        return column.bold(row) if column.bold else column.emphasised and self.best(row)
+
 
 def to_csv(table: Table) -> str:
     """As CSV with unrounded numbers; mappings as JSON, missing values empty."""
@@ -85,7 +91,7 @@ def to_markdown(table: Table) -> str:
         "",
         _line(_markdown(column.title) for column in columns),
         _line("---:" if column.numeric else ":---" for column in columns),
-        *(_line(_markdown_cell(column, row, table.best(row)) for column in columns) for row in table.rows),
+        *(_line(_markdown_cell(table, column, row) for column in columns) for row in table.rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -99,9 +105,9 @@ def _csv_value(value: Value) -> Value:
     return value
 
 
-def _markdown_cell(column: Column, row: Any, best: bool) -> str:
+def _markdown_cell(table: Table, column: Column, row: Any) -> str:
     text = _markdown(column.text(row))
-    return f"**{text}**" if best and column.emphasised else text
+    return f"**{text}**" if table.bold(column, row) else text
 
 
 def _markdown(text: str) -> str:

@@ -153,24 +153,26 @@ def test_too_little_room_is_told_before_anything_is_fetched(served: Hub, raypeft
 
 @pytest.mark.slow
 def test_a_run_keeps_to_the_revision_it_began_with(served: Hub, raypeft: Raypeft, tmp_path: Path) -> None:
-    study = ["study", own_study(tmp_path, "cut"), "--set", "datasets=[snippets]"]
-    model = served.models["a/cut"]
-    began = model.commit
+    study = ["study", own_study(tmp_path, "cut")]
+    model, data = served.models["a/cut"], served.datasets["a/data"]
+    began, commits = model.commit, {"models": {"cut": model.commit}, "datasets": {"data": data.commit}}
     done = raypeft(*study, "--stage", "sweep")
     assert (done.returncode, done.stderr) == (0, "")
     run = tmp_path / "runs" / "own"
-    assert read_json(run / "manifest.json")["revisions"] == {"models": {"cut": began}, "datasets": {}}
-    adapter = read_json(run / "cells" / "cut" / "snippets" / "lora" / "best" / "adapter_config.json")
+    assert read_json(run / "manifest.json")["revisions"] == commits
+    adapter = read_json(run / "cells" / "cut" / "data" / "lora" / "best" / "adapter_config.json")
     assert adapter["base_model_name_or_path"] == "a/cut"
     assert len([1 for how, path, _, _ in served.requests if path == "/api/models/a/cut"]) == 1, "by the driver alone"
 
     model.files["config.json"] += b"\n"
-    write_text(tmp_path / "home" / "hub" / "models--a--cut" / "refs" / "main", model.commit)
+    data.files["test.jsonl"] = data.files["train.jsonl"]
+    for repository, moved in (("models--a--cut", model.commit), ("datasets--a--data", data.commit)):
+        write_text(tmp_path / "home" / "hub" / repository / "refs" / "main", moved)
     served.requests.clear()
     done = raypeft(*study)
     assert (done.returncode, done.stderr) == (0, "")
     assert [request for request in served.requests if request[1] != "/api/agent-harnesses"] == []
-    assert (run / "cells" / "cut" / "snippets" / "lora" / "test.json").exists()
+    assert (run / "cells" / "cut" / "data" / "lora" / "test.json").exists()
 
     done = raypeft(*study, HF_HOME=str(tmp_path / "elsewhere"))
     assert done.returncode == 2
