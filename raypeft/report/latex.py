@@ -30,7 +30,7 @@ def to_latex(table: Table) -> str:
     """The table with its caption, for `\\input` into a document that loads booktabs, graphicx and longtable."""
     columns = table.visible
     head = [f"{' & '.join(escape(column.title) for column in columns)} \\\\"]
-    body = [f"{' & '.join(_cell(column, row, table.best(row)) for column in columns)} \\\\" for row in table.rows]
+    body = [f"{' & '.join(_cell(table, column, row) for column in columns)} \\\\" for row in table.rows]
     layout = "".join(map(_alignment, columns))
     rows = _paged if len(body) > _PAGE else _floating
     preamble = "% Needs \\usepackage[T1]{fontenc} and the packages textcomp, booktabs, graphicx and longtable."
@@ -52,9 +52,9 @@ def _alignment(column: Column) -> str:
     return "r" if column.numeric else "l"
 
 
-def _cell(column: Column, row: object, best: bool) -> str:
+def _cell(table: Table, column: Column, row: object) -> str:
     text = escape(column.text(row))
-    return f"\\textbf{{{text}}}" if best and column.emphasised else text
+    return f"\\textbf{{{text}}}" if table.bold(column, row) else text
 
 
 def _floating(table: Table, layout: str, head: list[str], body: list[str]) -> Iterable[str]:

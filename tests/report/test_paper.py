@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 
 from raypeft.files import write_json, write_text
 from raypeft.report import write
+from raypeft.report.latex import to_latex
 from raypeft.report.numbers import gather
 from raypeft.report.paper import Compared, Paper, PaperRow, published
 from raypeft.report.paper_figures import paper_figures
@@ -182,6 +183,7 @@ def test_tables_show_both_and_the_best_technique_of_a_model_in_bold(paper: Paper
     (ia3,) = [line for line in lines if line.startswith("| Code Llama 7B Python | IA3 ")]
     assert "| 0.0123M (1M) | **18.00 (14.55, +3.45)** | 31.00 (31.12, −0.12) |" in ia3
     assert "| – (8.76) |" in ia3
+    assert r"& \textbf{36.00 (36.28, \ensuremath{-}0.28)} & 24.00 (24.27, " in to_latex(table3)
     assert "| Code Llama 7B Python | Joint | 17.50 (17.50, 0.00) |" in to_markdown(table4)
     content = to_csv(table3)
     assert content.splitlines()[0].startswith("model,technique,paper_parameters,conala_em@1,conala_em@1_paper,")
