@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from raypeft.cli.output import lines_table, print_lines
+from raypeft.cli.plan_memory import MemoryColumns
 from raypeft.data.sources import local_folder, read_split
 from raypeft.errors import UserError
 from raypeft.hub.fetching import size
@@ -30,13 +31,16 @@ def show_plan(plan: Plan, folder: Path) -> None:
     unreadable = _unreadable(resolved)
     cost = _cost(plan, folder, unreadable)
     typer.echo(f"Study {resolved.name}: {study.question}\n")
-    table = lines_table("model", "dataset", "technique", "trials", "hours", "searched", right=("trials", "hours"))
+    memory = MemoryColumns(plan)
+    headings = ["model", "dataset", "technique", "trials", "hours", *memory.names, "searched"]
+    table = lines_table(*headings, right=("trials", "hours", "train GiB", "decode GiB"))
     for cell in plan.cells:
         space = resolved.techniques[cell.technique].search
         source = study.protocol.point_of(cell.technique)
         searched = ", ".join(space) if study.mode == "search" else f"nothing: the {source}'s point"
         hours = _hours(cost.cell_seconds(cell))
-        table.add_row(cell.model, cell.dataset, cell.technique, str(study.trials), hours, searched)
+        row = [cell.model, cell.dataset, cell.technique, str(study.trials), hours, *memory.of(cell), searched]
+        table.add_row(*row)
     print_lines(table)
     reports = f"{plan.reports} reports (every {study.training.evaluate_every:g} epoch) and one before training"
     by_loss = study.validation.select_by == "loss"
@@ -44,6 +48,7 @@ def show_plan(plan: Plan, folder: Path) -> None:
     lines = [
         "",
         f"Trial      at most {study.training.epochs:g} epochs: {reports}",
+        *memory.remarks,
         f"Protocol   {_protocol(plan)}",
         f"Stopping   {_stopping(plan)}",
         f"Selection  {'lowest validation loss' if by_loss else 'highest validation EM@10'}",

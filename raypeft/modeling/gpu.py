@@ -2,8 +2,8 @@
 
 import torch
 
-GIB = 2**30
-CUDA_CONTEXT = 512 * 2**20
+from raypeft.spec.memory import CUDA_CONTEXT, GIB
+
 SLACK = 0.05
 POLLS, SECONDS_BETWEEN = 12, 5
 

@@ -12,6 +12,7 @@ from raypeft.errors import UserError
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import PACKAGE, Inconsistent, Strict, expand, validate
 from raypeft.spec.protocol import PromptStyle
+from raypeft.spec.shape import Shape
 
 EMBEDDED = "embedded:"
 BILLION = 10**9
@@ -65,6 +66,7 @@ class ModelEntry(Location):
         architecture: `decoder` or `encoder_decoder`; nothing means what the model's configuration says.
         family: models of one origin.
         parameters: number of weights, for planning.
+        shape: sizes of its layers, for estimates of memory; a local folder's are read from its `config.json`.
         targets: module lists that techniques refer to; a list that is absent is peft's own for the architecture.
         prompt_style: how the model is asked, by the paper's `instruction` template or its tokenizer's `chat` template.
         gated: whether the hub asks for a licence to be accepted first.
@@ -76,6 +78,7 @@ class ModelEntry(Location):
     architecture: Architecture | None = None
     family: str | None = None
     parameters: int | None = Field(default=None, gt=0)
+    shape: Shape | None = None
     targets: dict[TargetList, Annotated[list[str], Field(min_length=1)]] = {}
     prompt_style: PromptStyle = "instruction"
     gated: bool = False

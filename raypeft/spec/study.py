@@ -32,6 +32,11 @@ Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 PAPER_SEEDS = [42, 777, 5432, 55555, 97]
 
 
+def smaller_micro(batch: int, micro: int) -> int:
+    """Half a micro-batch, or the number next below that divides the batch."""
+    return max(size for size in range(1, micro // 2 + 1) if batch % size == 0)
+
+
 class Search(Strict):
     """Hyperparameter search inside each cell, for studies whose mode is `search`.
 

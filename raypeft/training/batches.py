@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from raypeft.spec.study import Study
+from raypeft.spec.study import Study, smaller_micro
 
 
 @dataclass
@@ -35,5 +35,5 @@ class Batches:
         """Halve the micro-batch, or come as near to that as divides the batch; false when it is one item already."""
         if self.micro == 1:
             return False
-        self.micro = max(size for size in range(1, self.micro // 2 + 1) if self.batch % size == 0)
+        self.micro = smaller_micro(self.batch, self.micro)
         return True

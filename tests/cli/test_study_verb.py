@@ -16,19 +16,20 @@ from tests.report.recording import Recorder, start
 PLAN = """\
 Study quickstart: Which way of tuning serves a tiny code model best, and does tuning beat examples in the prompt?
 
-model                 dataset   technique      trials  hours  searched
-tiny-decoder          snippets  full                3   0.01  learning_rate
-tiny-decoder          snippets  lora                3   0.01  target_modules, r, lora_alpha, lora_dropout, learning_rate
-tiny-decoder          snippets  ia3                 3   0.01  learning_rate
-tiny-decoder          snippets  prompt_tuning       3   0.01  prompt_tuning_init, num_virtual_tokens, learning_rate
-tiny-decoder          snippets  prefix_tuning       3   0.01  num_virtual_tokens, learning_rate
-tiny-encoder-decoder  snippets  full                3   0.01  learning_rate
-tiny-encoder-decoder  snippets  lora                3   0.01  target_modules, r, lora_alpha, lora_dropout, learning_rate
-tiny-encoder-decoder  snippets  ia3                 3   0.01  learning_rate
-tiny-encoder-decoder  snippets  prompt_tuning       3   0.01  prompt_tuning_init, num_virtual_tokens, learning_rate
-tiny-encoder-decoder  snippets  prefix_tuning       3   0.01  num_virtual_tokens, learning_rate
+model                 dataset   technique      trials  hours  train GiB  decode GiB  most by    searched
+tiny-decoder          snippets  full                3   0.01        0.6         0.7  framework  learning_rate
+tiny-decoder          snippets  lora                3   0.01        0.7         0.7  framework  target_modules, r, lora_alpha, lora_dropout, learning_rate
+tiny-decoder          snippets  ia3                 3   0.01        0.6         0.7  framework  learning_rate
+tiny-decoder          snippets  prompt_tuning       3   0.01        0.7         0.7  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
+tiny-decoder          snippets  prefix_tuning       3   0.01        0.6         0.7  framework  num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  full                3   0.01        0.6         0.7  framework  learning_rate
+tiny-encoder-decoder  snippets  lora                3   0.01        0.7         0.7  framework  target_modules, r, lora_alpha, lora_dropout, learning_rate
+tiny-encoder-decoder  snippets  ia3                 3   0.01        0.6         0.7  framework  learning_rate
+tiny-encoder-decoder  snippets  prompt_tuning       3   0.01        0.7         0.7  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  prefix_tuning       3   0.01        0.6         0.7  framework  num_virtual_tokens, learning_rate
 
 Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training
+Memory     estimated for a CPU, the largest trial of each cell with all items at the token limits
 Protocol   nothing but defaults
 Stopping   ASHA keeps the best 1/3 at reports 3, 9
 Selection  lowest validation loss
@@ -38,7 +39,7 @@ Total      10 cells, 30 trials, 42 jobs
 Time       about 0.11 hours, 0.03 of them for ICL; 0.23 if no trial is stopped early
            on one NVIDIA RTX A5000, by an assumed throughput (docs/studies.md) that measured trials correct
 Disk       about 81 MB in runs/quickstart, checkpoints of all trials included
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture
@@ -65,21 +66,29 @@ def begun(folder: Path) -> None:
     write_text(folder / "reports.jsonl", "")
 
 
-def test_the_plan_of_the_quickstart(call: Call) -> None:
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is estimated for a CPU where NVIDIA's tool is missing."""
+    monkeypatch.setattr("raypeft.spec.footprint.shutil.which", lambda name: None)
+
+
+def test_the_plan_of_the_quickstart(call: Call, no_gpu: None) -> None:
     ended = call("study", "quickstart", "--plan")
     assert (ended.code, ended.out, ended.err) == (0, PLAN, "")
     assert not Path("runs").exists()
 
 
-def test_a_plan_with_other_settings(call: Call) -> None:
+def test_a_plan_with_other_settings(call: Call, no_gpu: None) -> None:
     arguments = ["--model", "tiny-decoder", "--technique", "lora", "--dataset", "snippets", "--samples", "2"]
     settings = ["validation.select_by=em@10", "icl.examples=[1, 2]", "icl.seeds=[7]", "early_stopping.grace=25"]
     settings += ["protocol={stop_rule: package, padding: full}"]
     out = call("study", "quickstart", "--plan", *arguments, *(f"--set={setting}" for setting in settings)).out
     assert out.splitlines()[3:-3] == [
-        "tiny-decoder  snippets  lora            2   0.01  target_modules, r, lora_alpha, lora_dropout, learning_rate",
+        "tiny-decoder  snippets  lora            2   0.01        0.7         0.7  framework  "
+        "target_modules, r, lora_alpha, lora_dropout, learning_rate",
         "",
         "Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training",
+        "Memory     estimated for a CPU, the largest trial of each cell with all items at the token limits",
         "Protocol   stop_rule package, padding full",
         "Stopping   no rung before the last report, so no early stopping",
         "Selection  highest validation EM@10",

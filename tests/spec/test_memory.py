@@ -1,0 +1,164 @@
+"""The estimate of memory: hand-counted terms, monotonicity, what fits, and what the plan says."""
+
+from dataclasses import replace
+
+import pytest
+
+from raypeft.spec.catalogue import shipped_catalogue
+from raypeft.spec.footprint import Footprint, adapter_of, footprint, shape_of
+from raypeft.spec.memory import GIB, MIB, Configuration, Workload, estimate
+from raypeft.spec.plan import Plan
+from raypeft.spec.resolve import resolve
+from raypeft.spec.shape import Shape
+from raypeft.spec.study import Training
+
+PAPER = Workload(micro=8, batch=8, decode=16, beams=10, prompt=64, code=64)
+TARGETS = {"attention": ["q_proj", "k_proj", "v_proj"], "feedforward": ["gate_proj", "up_proj", "down_proj"]}
+
+
+def code_llama(quantization: str | None = None, kind: str | None = "LoraConfig", **training: object) -> Configuration:
+    entry = shipped_catalogue().models["codellama-7b-python"]
+    assert entry.shape is not None and entry.parameters is not None
+    adapter = adapter_of(entry.shape, kind, {"r": 16, "lora_dropout": 0.05, "target_modules": ["attention"]}, TARGETS)
+    return Configuration(entry.shape, entry.parameters, adapter, quantization, Training(**training), "gpu")  # type: ignore
+
+
+@pytest.mark.parametrize("name", [name for name, entry in shipped_catalogue().models.items() if entry.shape])
+def test_a_shape_has_the_models_weights(name: str) -> None:
+    """What is left are norms and biases: less than a thousandth."""
+    entry = shipped_catalogue().models[name]
+    assert entry.shape is not None and entry.parameters is not None
+    counted = entry.shape.linear_weights + entry.shape.vocabulary_weights
+    assert 0.999 < counted / entry.parameters <= 1
+
+
+def test_every_model_of_the_catalogue_has_a_shape() -> None:
+    assert [name for name, entry in shipped_catalogue().models.items() if shape_of(entry) is None] == []
+
+
+def test_terms_of_code_llama_by_hand() -> None:
+    found = estimate(code_llama(), PAPER)
+    assert found.training["weights"] == 6_738_415_616 * 2
+    # 32 layers x 3 modules x rank 16 x (4096 + 4096)
+    assert found.training["trained weights"] == 4 * 32 * 3 * 16 * 8192
+    # 8 sequences of 128 tokens x 32,000 words, three times in fp32
+    assert found.training["logits"] == 8 * 128 * 32_000 * 12
+    # 160 beams of 128 tokens, keys and values of 32 layers x 4096 in half precision
+    assert found.decoding["cache"] == 160 * 128 * 2 * 32 * 4096 * 2
+    assert found.largest == "weights"
+
+
+def test_quantised_weights() -> None:
+    linear = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
+    rest = 6_738_415_616 - linear
+    four = estimate(code_llama("4bit"), PAPER).training["weights"]
+    assert four == pytest.approx(linear * 0.516 + rest * 4, rel=1e-3)
+    assert estimate(code_llama("8bit"), PAPER).training["weights"] == linear + rest * 4
+
+
+def test_full_fine_tuning_keeps_the_base_a_copy_and_gradients() -> None:
+    found = estimate(code_llama(kind=None), PAPER)
+    weights = 6_738_415_616
+    assert (found.training["weights"], found.training["trained weights"]) == (2 * weights, 4 * weights)
+    assert found.training["gradients"] == 4 * weights
+    # Adafactor's rows and columns are nothing beside AdamW's two numbers a weight
+    assert found.decoding["optimiser"] < 0.01 * weights
+    assert estimate(code_llama(kind=None, optimizer="adamw_torch"), PAPER).decoding["optimiser"] == 8 * weights
+
+
+@pytest.mark.parametrize(
+    ("change", "phase"),
+    [({"micro": 4}, "training"), ({"decode": 8}, "decoding"), ({"code": 32}, "training"), ({"prompt": 32}, "decoding")],
+)
+def test_less_work_takes_less(change: dict[str, int], phase: str) -> None:
+    whole, less = estimate(code_llama(), PAPER), estimate(code_llama(), replace(PAPER, **change))
+    assert sum(getattr(less, phase).values()) < sum(getattr(whole, phase).values())
+
+
+def test_gradient_checkpointing_takes_less_but_not_with_a_prefix() -> None:
+    kept, again = estimate(code_llama(), PAPER), estimate(code_llama(gradient_checkpointing=True), PAPER)
+    assert again.training["activations"] < 0.2 * kept.training["activations"]
+
+
+def plan_with(*settings: str) -> Plan:
+    return Plan(
+        resolve(
+            "quickstart",
+            settings=["models=[codellama-7b-python, codet5p-220m]", "techniques=[lora, qlora_4bit]", *settings],
+        )
+    )
+
+
+def found(plan: Plan, model: str, technique: str) -> Footprint:
+    cell = next(cell for cell in plan.cells if (cell.model, cell.technique) == (model, technique))
+    result = footprint(plan, cell)
+    assert result is not None
+    return result
+
+
+@pytest.mark.parametrize("limit", [2, 6, 8, 12, 16, 20, 24, 40, 80])
+def test_nothing_is_said_to_fit_that_does_not(limit: int) -> None:
+    for mode in ("search", "paper"):
+        plan = plan_with(f"resources.gpu_memory_gb={limit}", f"mode={mode}")
+        for cell in plan.cells:
+            result = footprint(plan, cell)
+            assert result is not None and result.fits is not None
+            asked = result.estimate.peak * 1.1 <= limit * GIB
+            assert (result.fits == "yes") == asked
+            weights = result.estimate.training["weights"]
+            if weights > limit * GIB:
+                assert result.fits == "no"
+
+
+def test_smaller_batches_are_named_before_a_cell_is_given_up() -> None:
+    fits = [
+        found(plan_with(f"resources.gpu_memory_gb={gb}"), "codellama-7b-python", "lora").fits for gb in (12, 16, 18, 40)
+    ]
+    assert fits[0] == "no" and fits[-1] == "yes"
+    assert fits[2] is not None and "micro-batch" in fits[2]
+
+
+def test_a_search_is_estimated_at_its_largest_point() -> None:
+    searched, paper = (found(plan_with(f"mode={mode}"), "codellama-7b-python", "lora") for mode in ("search", "paper"))
+    # rank 64 on every linear layer against rank 16 on three
+    assert paper.estimate.training["trained weights"] == 4 * 32 * 3 * 16 * 8192
+    every = 64 * (4 * 8192 + 3 * (4096 + 11008)) * 32
+    assert searched.estimate.training["trained weights"] == 4 * every
+
+
+def test_without_a_shape_the_estimate_is_rough_and_without_anything_there_is_none() -> None:
+    entries = (
+        "catalogue.models={rough: {title: R, hub: a/rough, parameters: 7000000000}, unknown: {title: U, hub: a/u}}"
+    )
+    plan = plan_with(entries, "models=[rough, unknown]", "resources.gpu_memory_gb=24", "mode=paper")
+    rough = found(plan, "rough", "lora")
+    assert rough.rough and rough.estimate.training["weights"] == 14e9
+    known = found(plan_with("resources.gpu_memory_gb=24", "mode=paper"), "codellama-7b-python", "lora")
+    assert not known.rough and rough.estimate.peak == pytest.approx(known.estimate.peak, rel=0.3)
+    assert footprint(plan, next(cell for cell in plan.cells if cell.model == "unknown")) is None
+
+
+def test_the_shape_of_a_folder_is_its_configurations() -> None:
+    models = shipped_catalogue().models
+    decoder, encoder_decoder = shape_of(models["tiny-decoder"]), shape_of(models["tiny-encoder-decoder"])
+    assert decoder == Shape(
+        block="llama",
+        layers=4,
+        hidden=128,
+        intermediate=384,
+        heads=4,
+        kv_heads=4,
+        head_size=32,
+        vocabulary=1536,
+        tied=True,
+    )
+    assert encoder_decoder is not None and (encoder_decoder.encoder_layers, encoder_decoder.layers) == (3, 3)
+
+
+def test_a_cpu_is_estimated_with_its_framework_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # no tool of NVIDIA's, and so no GPU
+    cell = plan_with("mode=paper").cells[0]
+    result = footprint(plan_with("mode=paper"), cell)
+    assert result is not None and result.fits is None
+    assert result.estimate.training["framework"] > 400 * MIB
+    assert result.estimate.training["weights"] == 6_738_415_616 * 4
