@@ -15,7 +15,11 @@ from raypeft.spec.plan import Cell
 
 @dataclass(frozen=True)
 class Pair:
-    """One model on one data set, tested on one: its techniques beside its in-context learning on that test set."""
+    """One model on one data set, tested on one: its techniques beside its in-context learning on that test set.
+
+    Attributes:
+        left_out: why the study leaves its in-context learning out, where it does.
+    """
 
     model: str
     dataset: str
@@ -23,6 +27,7 @@ class Pair:
     cells: Sequence[CellRow]
     icl: Sequence[IclRow]
     metric: str
+    left_out: str | None = None
 
     @property
     def best(self) -> list[CellRow]:
@@ -54,7 +59,8 @@ class Pair:
         if untested:
             notes.append(f"{untested} of {len(self.cells)} techniques without a test result")
         if not self.icl:
-            notes.append("no in-context learning planned")
+            reason = f": {self.left_out}" if self.left_out else ""
+            notes.append(f"no in-context learning planned{reason}")
         elif missing:
             notes.append(f"{missing} of {sum(row.planned for row in self.icl)} ICL runs without a result")
         return "; ".join(notes) or None
@@ -108,6 +114,7 @@ class Numbers:
     @cached_property
     def pairs(self) -> list[Pair]:
         """Models x data sets x test sets in the order of the plan."""
+        icl = self.run.plan.resolved.study.icl
         groups: dict[tuple[str, str, str], list[CellRow]] = {}
         for row in self.cells:
             groups.setdefault((row.cell.model, row.cell.dataset, row.test_set), []).append(row)
@@ -119,6 +126,7 @@ class Numbers:
                 rows,
                 [row for row in self.icl if (row.model, row.dataset) == (model, test_set)],
                 self.metric,
+                left_out=icl.skipped(model, test_set) if icl else None,
             )
             for (model, dataset, test_set), rows in groups.items()
         ]

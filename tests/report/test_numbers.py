@@ -149,3 +149,12 @@ def test_an_old_failure_gives_way_to_a_result(begin: Callable[..., Recorder]) ->
     record.test(cell, block(1.0, 20.0, 1.0, 1.0), [])
     numbers = gather(record.run)
     assert (numbers.icl[0].note, numbers.icl[0].errors, numbers.cells[0].state) == (None, {}, "tested")
+
+
+def test_in_context_learning_that_is_left_out_says_why(begin: Callable[..., Recorder]) -> None:
+    skip = f"icl.skip=[{{models: [{DECODER}], reason: too slow}}]"
+    notes = {pair.model: pair.note for pair in gather(begin(skip, "icl.seeds=[1]", "icl.examples=[1]").run).pairs}
+    assert notes == {
+        DECODER: "3 of 3 techniques without a test result; no in-context learning planned: too slow",
+        ENCODER_DECODER: "3 of 3 techniques without a test result; 1 of 1 ICL runs without a result",
+    }
