@@ -1,6 +1,7 @@
 """Exported folders, used as a stranger uses them: by the lines of their card, in a process without raypeft."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,11 @@ print(json.dumps(printed))
 def stranger(*folders: Path) -> dict[str, list[str]]:
     """What the code of each folder's card prints."""
     done = subprocess.run(
-        [sys.executable, "-c", STRANGER, *map(str, folders)], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", STRANGER, *map(str, folders)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
