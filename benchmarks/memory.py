@@ -27,6 +27,8 @@ T5 = "T5Config"
 
 # name: configuration class of transformers and its arguments
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama-48m": (LLAMA, {"vocab_size": 16000, "hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 10,
+                          "num_attention_heads": 8, "num_key_value_heads": 8}),
     "llama-110m": (LLAMA, {"vocab_size": 32000, "hidden_size": 640, "intermediate_size": 1728, "num_hidden_layers": 14,
                            "num_attention_heads": 10, "num_key_value_heads": 10}),
     "llama-gqa-160m": (LLAMA, {"vocab_size": 49152, "hidden_size": 768, "intermediate_size": 2048,
