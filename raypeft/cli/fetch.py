@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from raypeft.spec.resolve import resolve
+from raypeft.spec.resolve import ResolvedStudy, resolve
+
+INTERRUPTED = 130
 
 
 def fetch(
@@ -18,12 +20,20 @@ def fetch(
     """Fetch every model and data set of a study that is on the hub into its cache.
 
     What is there already is left as it is. What is gated or missing is said, with what to do, and the others are
-    fetched. Exit codes: 0 all of it is there, 2 it is not.
+    fetched. Exit codes: 0 all of it is there, 2 it is not, 130 interrupted.
     """
     resolved = resolve(
         name, models=model or (), datasets=dataset or (), techniques=technique or (), settings=set_ or ()
     )
 
+    try:
+        _fetch(resolved)
+    except KeyboardInterrupt as interrupt:
+        typer.echo("Interrupted. The same command goes on; what was fetched is kept.")
+        raise typer.Exit(INTERRUPTED) from interrupt
+
+
+def _fetch(resolved: ResolvedStudy) -> None:
     from raypeft.hub.fetching import fetch as fetch_all
     from raypeft.hub.fetching import size
     from raypeft.hub.study import needs, refusal, survey
