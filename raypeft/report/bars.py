@@ -15,19 +15,22 @@ from raypeft.report.numbers import Pair
 _LONGEST_TITLE = 28
 
 
-def draw_comparison(pair: Pair, titles: Mapping[str, str], k: int) -> Figure:
+def draw_comparison(
+    pair: Pair, titles: Mapping[str, str], k: int, intervals: Mapping[str, tuple[float, float]]
+) -> Figure:
     """Horizontal bars: tuned ones, then in-context learning with its runs as points and a bar of one deviation.
 
     Args:
         pair: a model on a data set.
         titles: of techniques.
         k: the k of EM@k.
+        intervals: low and high bound of each technique's value, where there is one.
     """
     rows = len(pair.cells) + len(pair.icl)
     figure = Figure(figsize=(5.6, 0.8 + 0.3 * rows), layout="constrained")
     axes = figure.add_subplot()
     for place, cell in enumerate(pair.cells):
-        _tuned(axes, place, cell, pair.metric)
+        _tuned(axes, place, cell, pair.metric, intervals.get(cell.cell.technique))
     for place, icl in enumerate(pair.icl, start=len(pair.cells)):
         _icl(axes, place, icl, pair.metric)
     if (best := pair.best_icl) is not None:
@@ -39,19 +42,22 @@ def draw_comparison(pair: Pair, titles: Mapping[str, str], k: int) -> Figure:
     for label, bold in zip(axes.get_yticklabels(), best_rows, strict=True):
         label.set_fontweight(_weight(bold))
     axes.set_ylim(rows - 0.4, -0.6)
-    axes.set_xlim(0, 1.18 * max([1.0, *_values(pair)]))
+    ends = [high for _, high in intervals.values()]
+    axes.set_xlim(0, 1.18 * max([1.0, *_values(pair), *ends]))
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(f"EM@{k} on the test items, percent")
     return figure
 
 
-def _tuned(axes: Axes, place: int, row: CellRow, metric: str) -> None:
+def _tuned(axes: Axes, place: int, row: CellRow, metric: str, interval: tuple[float, float] | None) -> None:
     value = row.metrics.get(metric)
     if value is None:
         _label(axes, place, 0, row.state, fontstyle="italic", color=palette.MUTED)
         return
     axes.barh(place, value, height=0.62, color=palette.BLUE)
-    _label(axes, place, value, percent(value), fontweight=_weight(row.best))
+    if interval is not None:
+        axes.plot(interval, [place, place], color=palette.INK, linewidth=1.2, marker="|", markersize=6)
+    _label(axes, place, interval[1] if interval else value, percent(value), fontweight=_weight(row.best))
 
 
 def _icl(axes: Axes, place: int, row: IclRow, metric: str) -> None:

@@ -13,6 +13,7 @@ from raypeft.report import palette
 from raypeft.report.bars import draw_comparison
 from raypeft.report.curves import draw_curves
 from raypeft.report.formatting import counts, printable
+from raypeft.report.gallery import groups
 from raypeft.report.numbers import Numbers
 from raypeft.report.paper import Paper
 from raypeft.report.paper_figures import paper_figures
@@ -21,19 +22,43 @@ from raypeft.spec.plan import Cell
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure in a page: what it shows, in words, and its SVG without width, height and clashing ids."""
+    """A figure in a page.
+
+    Attributes:
+        label: what it shows, in words.
+        svg: without width, height and clashing ids.
+        width: in inches, so that the page can give all figures letters of one size.
+    """
 
     label: str
     svg: str
+    width: float
+
+    @property
+    def wide(self) -> bool:
+        """Whether it needs more than one column."""
+        return self.width > 6
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Figures of one kind, with their headings; `absent` says why there is none."""
+
+    name: str
+    title: str
+    caption: str
+    pictures: list[tuple[str, Drawing]]
+    absent: str
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of a run: one a model, data set and test set, one a cell that has reported, and those of the paper."""
+    """Figures of a run: one a model, data set and test set, one a reported cell, the paper's, and galleries."""
 
     comparisons: dict[tuple[str, str, str], Drawing]
     curves: dict[Cell, Drawing]
     paper: dict[str, Drawing]
+    galleries: list[Gallery]
 
 
 def write_figures(numbers: Numbers, folder: Path) -> Figures:
@@ -41,14 +66,19 @@ def write_figures(numbers: Numbers, folder: Path) -> Figures:
     resolved, plan = numbers.run.plan.resolved, numbers.run.plan
     techniques = {name: printable(technique.title) for name, technique in resolved.techniques.items()}
     rungs = [rung * resolved.study.training.evaluate_every for rung in plan.rungs]
-    figures = Figures({}, {}, {})
+    figures = Figures({}, {}, {}, [])
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(palette.STYLE)
         for pair in numbers.pairs:
             other = "" if pair.test_set == pair.dataset else f", tested on {pair.test_set}"
             label = f"EM@{numbers.k} of {pair.model} on {pair.dataset}{other}, tuned and with examples in the prompt"
-            figure = draw_comparison(pair, techniques, numbers.k)
+            intervals = {
+                row.cell.technique: (found.low, found.high)
+                for row in pair.cells
+                if (found := numbers.evidence.interval(row, numbers.metric)) is not None
+            }
+            figure = draw_comparison(pair, techniques, numbers.k, intervals)
             name = f"comparison--{pair.model}--{pair.dataset}" + (f"--{pair.test_set}" if other else "")
             figures.comparisons[pair.model, pair.dataset, pair.test_set] = _save(figure, folder / name, label)
         for row in numbers.searched:
@@ -61,6 +91,9 @@ def write_figures(numbers: Numbers, folder: Path) -> Figures:
             figures.curves[row.cell] = _save(figure, folder / name, label)
         for name, (label, figure) in paper_figures(Paper(numbers)).items():
             figures.paper[name] = _save(figure, folder / name, label)
+        for group in groups(numbers):
+            pictures = [(one.title, _save(one.figure, folder / one.name, one.label)) for one in group.sketches]
+            figures.galleries.append(Gallery(group.name, group.title, group.caption, pictures, group.absent))
     return figures
 
 
@@ -69,10 +102,12 @@ def _save(figure: Figure, path: Path, label: str) -> Drawing:
     with matplotlib.rc_context({"svg.hashsalt": path.name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     write_text(path.with_name(f"{path.name}.svg"), buffer.getvalue())
+    # The layout has been found; finding it again would take as long as drawing.
+    figure.set_layout_engine("none")
     pixels = io.BytesIO()
     figure.savefig(pixels, format="png", metadata={"Software": None})
     write_bytes(path.with_name(f"{path.name}.png"), pixels.getvalue())
-    return Drawing(label, _inline(buffer.getvalue(), path.name))
+    return Drawing(label, _inline(buffer.getvalue(), path.name), float(figure.get_figwidth()))
 
 
 def _inline(svg: str, name: str) -> str:

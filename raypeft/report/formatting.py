@@ -22,7 +22,7 @@ def points(value: float) -> str:
 
 def interval(bounds: Any) -> str:
     """Low and high bound of a percentage."""
-    return f"{percent(bounds.low)} to {percent(bounds.high)}"
+    return f"{percent(bounds.low)} to {percent(bounds.high)}".replace("-", "−")
 
 
 def p_value(value: float) -> str:

@@ -40,6 +40,11 @@ class IclRow:
     peak_memory_mib: float | None
     best: bool = False
 
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Model, data set and number of examples."""
+        return self.model, self.dataset, self.examples
+
 
 def read_icl(run: Run, metric: str) -> list[IclRow]:
     """A row for every model, data set and number of examples of the plan, with or without a result.

@@ -1,9 +1,11 @@
 """The HTML page of a report: one file, no request to anything outside it, everything from the run escaped."""
 
 import json
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from raypeft.report.answer import answer
+from raypeft.report.browsing import browsable
 from raypeft.report.figures import Figures
 from raypeft.report.formatting import counts, joined, printable
 from raypeft.report.numbers import Numbers
-from raypeft.report.samples import SAMPLE, read_samples
 from raypeft.report.tables import Table
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> str:
@@ -27,6 +31,7 @@ def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> s
         figures: drawn from the same numbers.
     """
     run = numbers.run
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     return (
         _environment()
         .get_template("page.html.j2")
@@ -39,8 +44,9 @@ def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> s
             tables=tables,
             paper=[table for name, table in tables.items() if name.startswith("paper-")],
             figures=figures,
-            samples={row.name: read_samples(run, row.cell, row.test_set) for row in numbers.cells},
-            sample_size=SAMPLE,
+            predictions=browsable(numbers),
+            script=Markup(script),
+            script_hash=b64encode(sha256(script.encode()).digest()).decode(),
             failures=list(_failures(numbers)),
             manifest=list(_entries(run.manifest())),
             frozen=run.study_file.read_text(encoding="utf-8"),
@@ -50,14 +56,14 @@ def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> s
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    environment.filters["svg"] = Markup
+    environment.filters["svg"] = environment.filters["inert"] = Markup
     return environment
 
 

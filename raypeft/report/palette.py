@@ -1,6 +1,10 @@
 """Colours and style of figures: Okabe and Ito's palette, told apart with any colour vision and in grey print."""
 
+from collections.abc import Iterable
 from typing import Any
+
+from matplotlib.axis import Axis
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 INK = "#1f2328"
 MUTED = "#6e7781"
@@ -9,6 +13,12 @@ BLUE = "#0072b2"
 ORANGE = "#d55e00"
 GREEN = "#009e73"
 PINK = "#cc79a7"
+SKY = "#56b4e9"
+AMBER = "#e69f00"
+
+# For systems side by side: colours in an order in which neighbours differ most, and markers that differ without colour.
+COLORS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY, INK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -43,4 +53,23 @@ VARIABLES = {
     ORANGE: "var(--orange)",
     GREEN: "var(--green)",
     PINK: "var(--pink)",
+    SKY: "var(--sky)",
+    AMBER: "var(--amber)",
 }
+
+
+def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each name, no pair twice before all are used."""
+    return {name: (COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]) for place, name in enumerate(names)}
+
+
+def log_ticks(axis: Axis, *, suffixes: bool = False) -> None:
+    """Plain numbers on a logarithmic axis, with k, M and G where wanted; matplotlib's own are formulas."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 30 * low else (1.0,)))
+    axis.set_major_formatter(EngFormatter(sep="") if suffixes else FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e+")

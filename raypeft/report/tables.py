@@ -42,6 +42,13 @@ class Column:
         value = self.value(row)
         return ABSENT if value is None else one_line(self.show(value))
 
+    def sort_value(self, row: Any) -> float | str:
+        """What a numeric column is sorted by: the number, of a compound its mean or low end; empty if none."""
+        value = self.value(row)
+        for part in ("mean", "low"):
+            value = getattr(value, part, value)
+        return float(value) if isinstance(value, int | float) else ""
+
 
 @dataclass(frozen=True)
 class Table:

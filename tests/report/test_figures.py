@@ -55,7 +55,9 @@ def test_the_end_of_a_diverged_trial_stays_in_sight(begin: Callable[..., Recorde
 
 def test_bars_have_the_lengths_of_the_numbers(partial: Run) -> None:
     decoder = gather(partial).pairs[0]
-    axes = draw_comparison(decoder, {"lora": "LoRA", "ia3": "IA3", "prefix_tuning": "Prefix"}, 10).axes[0]
+    axes = draw_comparison(
+        decoder, {"lora": "LoRA", "ia3": "IA3", "prefix_tuning": "Prefix"}, 10, {"ia3": (30.0, 42.0)}
+    ).axes[0]
     assert [bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)] == [45.0, 36.25, 10.0, 16.0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         "LoRA",
@@ -64,6 +66,7 @@ def test_bars_have_the_lengths_of_the_numbers(partial: Run) -> None:
         "ICL, 0 examples",
         "ICL, 2 examples",
     ]
+    assert [(30.0, 1.0), (42.0, 1.0)] in [points(line) for line in axes.lines]
     assert "test failed" in [text.get_text() for text in axes.texts]
 
 
@@ -79,8 +82,11 @@ def test_files_are_the_same_each_time(partial: Run, tmp_path: Path) -> None:
 
 def test_svg_is_well_formed_and_inlined_without_clashes(partial: Run, tmp_path: Path) -> None:
     figures = write_figures(gather(partial), tmp_path)
-    drawings = [*figures.comparisons.values(), *figures.curves.values()]
-    assert len(drawings) == 2 + 4  # the out-of-memory cell and the one not begun have no curve
+    others = [drawing for gallery in figures.galleries for _, drawing in gallery.pictures]
+    # Three costs, techniques by models, one pair over k, examples, slices of three techniques; no lengths.
+    assert [len(gallery.pictures) for gallery in figures.galleries] == [3, 1, 1, 1, 3, 0]
+    drawings = [*figures.comparisons.values(), *figures.curves.values(), *others]
+    assert len(drawings) - len(others) == 2 + 4  # the out-of-memory cell and the one not begun have no curve
     ids: list[str] = []
     for drawing in drawings:
         root = ElementTree.fromstring(drawing.svg)

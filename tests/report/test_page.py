@@ -4,15 +4,21 @@ import csv
 import json
 import subprocess
 import sys
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from raypeft.files import append_line
+from raypeft.report import page as page_module
 from raypeft.report import write
+from raypeft.report.browsing import browsable
 from raypeft.report.formatting import printable
+from raypeft.report.numbers import gather
 from raypeft.run import Run
 
 from .recording import HOSTILE, prediction
@@ -26,11 +32,14 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.rows: dict[str, list[list[str]]] = {}
+        self.scripts: list[str] = []
         self._section = ""
+        self._script = False
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        self._script = tag == "script"
         if tag == "section":
             self._section = dict(attrs)["id"] or ""
         if tag == "tr":
@@ -38,7 +47,13 @@ class Page(HTMLParser):
         if tag in ("td", "th"):
             self.rows[self._section][-1].append("")
 
+    def handle_endtag(self, tag: str) -> None:
+        self._script = False
+
     def handle_data(self, data: str) -> None:
+        if self._script:
+            self.scripts.append(data)
+            return
         self.text += data
         rows = self.rows.get(self._section)
         if rows and rows[-1]:
@@ -60,7 +75,9 @@ def test_a_report_of_the_same_record_is_the_same(reported: Run, partial: Run) ->
 
 def test_nothing_outside_the_file_is_asked_for(reported: Run) -> None:
     page = Page(reported.report_folder / "index.html")
-    assert not {"script", "link", "iframe", "object", "embed", "img", "base", "form"} & {tag for tag, _ in page.tags}
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert scripts == [{"type": "application/json", "id": "predictions-data"}, {}]
+    assert not {"link", "iframe", "object", "embed", "img", "base", "form"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes), tag
         for name in ("src", "srcset", "action", "xlink:href", "style"):
@@ -68,7 +85,10 @@ def test_nothing_outside_the_file_is_asked_for(reported: Run) -> None:
         if "href" in attributes:
             assert (attributes["href"] or "").startswith(("#", "tables/"))
     policy = next(attributes for tag, attributes in page.tags if attributes.get("http-equiv"))
-    assert (policy["content"] or "").startswith("default-src 'none'")
+    content = policy["content"] or ""
+    assert content.startswith("default-src 'none'")
+    script = (Path(page_module.__file__).parent / "templates" / "page.js").read_bytes()
+    assert f"script-src 'sha256-{b64encode(sha256(script).digest()).decode()}'" in content
 
 
 def test_links_lead_somewhere(reported: Run) -> None:
@@ -113,25 +133,59 @@ def test_hostile_text_is_shown_and_inert(partial: Run) -> None:
     content["techniques"]["lora"]["title"] = HOSTILE
     partial.study_file.write_text(yaml.safe_dump(content), encoding="utf-8")
     page = Page(write(Run(partial.folder)))
-    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("script") == 2 and "img" not in tags
     for needle in (printable(HOSTILE), f"RuntimeError: {printable(HOSTILE)}"):
         assert needle in page.text
     assert "\x1b" not in page.text and "\x00" not in page.text
+
+
+def browsed(page: Page) -> list[dict[str, Any]]:
+    """What the page's script reads."""
+    return json.loads(page.scripts[0])
 
 
 def test_lone_surrogates_do_not_break_the_page(partial: Run) -> None:
     predictions = next(partial.folder.glob("cells/tiny-decoder/snippets/ia3")) / "predictions.jsonl"
     row = {**prediction(7), "candidates": ["\ud800 lone"]}
     predictions.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    assert "\ufffd lone" in Page(write(partial)).text
+    (snippets,) = browsed(Page(write(partial)))
+    assert snippets["systems"][1]["rows"][0][0] == ["\ufffd lone"]
 
 
-def test_a_sample_of_predictions_is_shown(reported: Run) -> None:
-    text = Page(reported.report_folder / "index.html").text
-    assert "2 of these 20 matched" in text
-    assert "intent 19 & more" in text and "intent 20 & more" not in text
-    assert "matched at rank 1" in text and "matched at rank 5" in text
-    assert "Candidate 5answer_2()" in text.replace("  ", "")
+def test_predictions_are_carried_with_scores_and_matches(reported: Run) -> None:
+    (snippets,) = browsed(Page(reported.report_folder / "index.html"))
+    assert snippets["title"] == "Snippets" and len(snippets["items"]) == 25
+    assert snippets["items"][2] == ["test-002", "intent 2 & more", "answer_2()"]
+    (lora,) = snippets["systems"]
+    assert lora["title"] == "Tiny decoder, LoRA"
+    candidates, scores, matches = lora["rows"][2]
+    assert (candidates[4], scores[4], matches) == ("  answer_2()", -4.0, [5])
+    assert lora["rows"][3][2] == []
+
+
+def test_what_a_model_wrote_cannot_leave_its_data(reported: Run) -> None:
+    page = Page(reported.report_folder / "index.html")
+    assert not {"<", ">", "&"} & set(page.scripts[0]) and page.scripts[0].isascii()
+    assert browsed(page)[0]["systems"][0]["rows"][0][0][0] == printable(HOSTILE)
+
+
+def test_too_many_predictions_are_drawn_from(compared: Run) -> None:
+    numbers = gather(compared)
+    whole, part, again = browsable(numbers), browsable(numbers, 12_000), browsable(numbers, 12_000)
+    assert whole.complete and whole.shown == {"snippets": 40}
+    assert not part.complete and part == again and 5 <= part.shown["snippets"] <= 15
+    (snippets,) = json.loads(part.data)
+    ids = [item[0] for item in snippets["items"]]
+    assert ids == sorted(ids)
+    assert [system["title"] for system in snippets["systems"]] == [
+        "Tiny decoder, LoRA",
+        "Tiny decoder, IA3",
+        "Tiny decoder, Prefix tuning",
+        "Tiny decoder, ICL with 2 examples, seed 1",
+    ]
+    # LoRA has items 0 to 29 right: every system shows the same items.
+    assert [bool(row[2]) for row in snippets["systems"][0]["rows"]] == [int(one[-3:]) < 30 for one in ids]
 
 
 @pytest.mark.parametrize("torn", [False, True])
