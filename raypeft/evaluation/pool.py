@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
 from raypeft.sweep.sweep import trial_resources
+
+DEATHS = 3
 
 
 class Evaluator:
@@ -57,6 +60,7 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
     actors: list[Any] = []
     busy: dict[Any, tuple[Any, Job]] = {}
     loaded: dict[Any, str] = {}
+    deaths: Counter[Job] = Counter()
     for _ in range(min(slots(run.plan), len(waiting))):
         actors.append(actor_type.remote(str(run.folder), int(resources["cpu"])))
     idle = list(actors)
@@ -73,10 +77,17 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
             progress.job_ended(job.id, ray.get(done[0]))
             idle.append(actor)
         except ray.exceptions.RayActorError as error:
-            write_json(job.error_file(run), {"error": f"its worker died: {error}", "time": time.time()})
-            progress.job_ended(job.id, "failed: its worker died")
             loaded.pop(actor, None)
-            idle.append(actor_type.remote(str(run.folder), int(resources["cpu"])))
+            actors.remove(actor)
+            actors.append(actor_type.remote(str(run.folder), int(resources["cpu"])))
+            idle.append(actors[-1])
+            deaths[job] += 1
+            if deaths[job] < DEATHS:
+                waiting.insert(0, job)
+                run.note(f"the worker of {job.id} died: it begins again")
+                continue
+            write_json(job.error_file(run), {"error": f"its worker died {DEATHS} times: {error}", "time": time.time()})
+            progress.job_ended(job.id, f"failed: its worker died {DEATHS} times")
     for actor in actors:
         ray.kill(actor)
     return [job for job in jobs if not job.result_file(run).exists()]

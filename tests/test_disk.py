@@ -1,0 +1,63 @@
+"""A full disk is told from other faults, whoever met it."""
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from raypeft import disk
+from raypeft.errors import UserError
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Path:
+    """A file system of one MiB; needs the right to mount one."""
+    import subprocess
+
+    place = tmp_path / "small"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True)
+    if done.returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_errors_of_every_writer_are_known(small_disk: Path) -> None:
+    tensor = torch.zeros(2**20)
+    writers = {
+        "python": lambda: (small_disk / "a").write_bytes(bytes(2**22)),
+        "torch": lambda: torch.save(tensor, small_disk / "b"),
+        "safetensors": lambda: save_file({"x": tensor}, small_disk / "c"),
+    }
+    for name, write in writers.items():
+        for file in small_disk.iterdir():
+            file.unlink()
+        with pytest.raises(Exception) as caught:
+            write()
+        assert disk.is_full(caught.value), (name, caught.value)
+
+
+def test_an_error_is_known_by_what_caused_it() -> None:
+    try:
+        try:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        except OSError as error:
+            raise RuntimeError("could not save") from error
+    except RuntimeError as error:
+        assert disk.is_full(error)
+    assert not disk.is_full(OSError(errno.EIO, "Input/output error"))
+    assert not disk.is_full(RuntimeError("out of memory"))
+
+
+def test_room_for_the_checkpoints_of_the_running_trials_is_kept() -> None:
+    # 3 checkpoints of 100 MiB for each of 4 trials, and 32 MiB for everything else
+    assert disk.reserve(100 * 2**20, 4) == (3 * 100 * 4 + 32) * 2**20
+
+
+def test_beginning_without_room_is_refused(tmp_path: Path) -> None:
+    disk.check(tmp_path, 0)
+    with pytest.raises(UserError, match=r"the disk is full: .* are free, and at least 1048576\.0 GiB are needed"):
+        disk.check(tmp_path, 2**50)

@@ -1,0 +1,156 @@
+"""One owner a run folder, and when another may take it over."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from raypeft import owner, temporary
+from raypeft.errors import UserError
+from raypeft.files import write_json
+from raypeft.owner import Owner, Ownership
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from raypeft.owner import Ownership
+with Ownership(Path(sys.argv[1]), lambda: None):
+    print("owned", flush=True)
+    time.sleep(600)
+"""
+
+
+def lost() -> None:
+    raise AssertionError("nobody takes over here")
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that owns the folder."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "owned\n"
+        yield process
+        process.kill()
+
+
+def left_behind(folder: Path, age: float = 0.0, **differences: object) -> Owner:
+    """The record of an owner that is not there, last touched `age` seconds ago."""
+    record = replace(Owner.here(), **differences)  # type: ignore[arg-type]
+    write_json(folder / owner.RECORD, asdict(record))
+    moment = time.time() - age
+    os.utime(folder / owner.RECORD, (moment, moment))
+    return record
+
+
+def test_a_folder_is_owned_and_given_up_again(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with Ownership(folder, lost) as ownership:
+        found = Owner.read(folder)
+        assert found == ownership.owner and found.pid == os.getpid() and ownership.before is None
+        ownership.keep(Path("/tmp/raypeft-x"))
+        assert json.loads((folder / "owner.json").read_text())["temporary"] == "/tmp/raypeft-x"
+        (folder / "study.yaml").touch()
+    assert [path.name for path in folder.iterdir()] == ["study.yaml"]
+
+
+def test_a_folder_made_for_nothing_goes_and_one_that_was_there_stays(tmp_path: Path) -> None:
+    for folder in (tmp_path / "new", tmp_path):
+        with Ownership(folder, lost):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_process_is_refused_and_told_by_whom(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(UserError) as refused, Ownership(tmp_path / "run", lost):
+        pass
+    assert f"is in use by process {holder.pid} on " in str(refused.value)
+    assert f"kill -INT {holder.pid}" in str(refused.value)
+    assert Owner.read(tmp_path / "run") is not None
+
+
+def test_a_lock_without_a_record_is_respected(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    (tmp_path / "run" / "owner.json").write_text("{tor")
+    with pytest.raises(UserError, match="is in use by another raypeft"), Ownership(tmp_path / "run", lost):
+        pass
+
+
+def test_what_a_killed_process_held_is_taken_over(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    holder.kill()
+    holder.wait()
+    assert (tmp_path / "run" / "owner.json").exists()
+    with Ownership(tmp_path / "run", lost) as ownership:
+        assert ownership.before is not None and ownership.before.pid == holder.pid
+    assert not (tmp_path / "run" / "owner.json").exists()
+
+
+def test_the_number_of_a_dead_process_may_belong_to_another(tmp_path: Path) -> None:
+    left_behind(tmp_path, pid=os.getppid(), created=psutil.Process(os.getppid()).create_time() - 100)
+    with Ownership(tmp_path, lost) as ownership:
+        assert ownership.before is not None
+
+
+def test_an_owner_of_an_earlier_boot_is_dead(tmp_path: Path) -> None:
+    left_behind(tmp_path, age=time.time() - psutil.boot_time() + 60, boot="earlier")
+    with Ownership(tmp_path, lost) as ownership:
+        assert ownership.before is not None
+
+
+@pytest.mark.parametrize(("age", "lives"), [(0.0, True), (100.0, True), (130.0, False)])
+def test_an_owner_on_another_machine_is_judged_by_its_heartbeat(tmp_path: Path, age: float, lives: bool) -> None:
+    left_behind(tmp_path, age, host="elsewhere", boot="other")
+    if lives:
+        with pytest.raises(UserError, match=r"on elsewhere since .*\n.*\nIf it is gone, it counts as dead 120 seconds"):
+            Ownership(tmp_path, lost).__enter__()
+        return
+    with Ownership(tmp_path, lost) as ownership:
+        assert ownership.before is not None and ownership.before.host == "elsewhere"
+
+
+def test_a_heart_beats_and_notices_who_took_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner, "BEAT_SECONDS", 0.02)
+    noticed: list[bool] = []
+    with Ownership(tmp_path, lambda: noticed.append(True)):
+        moment = time.time() - 1000
+        os.utime(tmp_path / "owner.json", (moment, moment))
+        wait_until(lambda: (tmp_path / "owner.json").stat().st_mtime > moment + 900)
+        assert not noticed
+        other = left_behind(tmp_path, mark="another")
+        wait_until(lambda: bool(noticed))
+    assert Owner.read(tmp_path) == other  # what belongs to the other stays
+
+
+def wait_until(condition: object) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_temporary_folder_goes_with_the_processes_that_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    folder = temporary.make()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", f"--temp_dir={folder}"]) as process:
+        temporary.remove(folder)
+        assert process.wait(timeout=20) == -9
+    assert not folder.exists()
+    temporary.remove(tmp_path)
+    assert tmp_path.exists()  # not one of ours
+
+
+def test_a_temporary_folder_is_near_enough_for_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 60)
+    deep.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(deep))
+    folder = temporary.make()
+    assert folder.parent == Path("/tmp")
+    temporary.remove(folder)
