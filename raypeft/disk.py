@@ -9,7 +9,13 @@ from raypeft.errors import UserError
 MIB = 2**20
 FLOOR = 32 * MIB
 CHECKPOINTS = 3  # of each running trial: the one that is written, while best and last are still there
-_TEXTS = ("no space left on device", "disk quota exceeded", "os error 28", "os error 122")
+_TEXTS = (
+    "no space left on device",
+    "disk quota exceeded",
+    "os error 28",
+    "os error 122",
+    "unexpected pos",  # torch.save, which says no more than that its file is shorter than it should be
+)
 
 
 def is_full(error: BaseException) -> bool:
