@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from raypeft.errors import UserError
+from raypeft.hub.fetching import size
 
 MIB = 2**20
 FLOOR = 32 * MIB
@@ -52,16 +53,19 @@ def full(folder: Path, detail: str) -> UserError:
     )
 
 
-def check(folder: Path, needed: int) -> None:
-    """Refuse to begin where there is not even room for the checkpoints of one round of trials.
+def outlook(folder: Path, estimate: float) -> str | None:
+    """What to expect of a run whose folder may come to hold `estimate` bytes, where there may be too little room.
 
     Raises:
-        UserError: there is not.
+        UserError: there is not even room to begin.
     """
-    if (here := free(folder)) < needed:
-        raise full(folder, f"{size(here)} are free, and at least {size(needed)} are needed")
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    return f"{count / MIB / 1024:.1f} GiB" if count >= 1024 * MIB else f"{count / MIB:.0f} MiB"
+    here = free(folder)
+    if here < FLOOR:
+        raise full(folder, f"{size(here)} are free, and at least {size(FLOOR)} are needed")
+    used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    if here < (missing := estimate - used):
+        return (
+            f"Disk: about {size(missing)} more may be needed in {folder}, and {size(here)} are free. "
+            "Should they run out, the run pauses, and goes on when there is room."
+        )
+    return None

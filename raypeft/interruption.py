@@ -60,7 +60,7 @@ class Interruption:
             signal.signal(number, handler)
 
     def install(self) -> None:
-        """Take the signals, again after a library has taken them; `nohup` keeps SIGHUP away."""
+        """Take the signals, again after a library has taken them; not those that the parent had ignored (`nohup`)."""
         for number in SIGNALS:
             if self._before[number] is not signal.SIG_IGN:
                 signal.signal(number, self._received)

@@ -188,7 +188,7 @@ def _refused(folder: Path, owner: Owner | None) -> UserError:
     if owner is None:
         return UserError("is in use by another raypeft", where=str(folder), hint="Try again in a moment.")
     if owner.host == platform.node():
-        hint = f"Wait for it, or stop it: kill -INT {owner.pid}. Status and report work beside it."
+        hint = f"Wait for it, or stop it: kill {owner.pid}. Status and report work beside it."
     else:
         hint = (
             "Wait for it, or stop it there. Status and report work beside it.\n"

@@ -57,7 +57,11 @@ def test_room_for_the_checkpoints_of_the_running_trials_is_kept() -> None:
     assert disk.reserve(100 * 2**20, 4) == (3 * 100 * 4 + 32) * 2**20
 
 
-def test_beginning_without_room_is_refused(tmp_path: Path) -> None:
-    disk.check(tmp_path, 0)
-    with pytest.raises(UserError, match=r"the disk is full: .* are free, and at least 1048576\.0 GiB are needed"):
-        disk.check(tmp_path, 2**50)
+def test_what_may_not_fit_is_said_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "checkpoint").write_bytes(bytes(1_000_000))
+    monkeypatch.setattr(disk, "free", lambda folder: 50_000_000)
+    assert disk.outlook(tmp_path, 51_000_000) is None
+    assert "about 1.0 GB more may be needed" in str(disk.outlook(tmp_path, 1_001_000_000))
+    monkeypatch.setattr(disk, "free", lambda folder: 30_000_000)
+    with pytest.raises(UserError, match=r"the disk is full: 30 MB are free, and at least 34 MB are needed"):
+        disk.outlook(tmp_path, 0)

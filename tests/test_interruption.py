@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 PROGRAM = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from pathlib import Path
 from raypeft import interruption
 from raypeft.interruption import Interruption

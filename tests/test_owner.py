@@ -72,7 +72,7 @@ def test_a_second_process_is_refused_and_told_by_whom(tmp_path: Path, holder: su
     with pytest.raises(UserError) as refused, Ownership(tmp_path / "run", lost):
         pass
     assert f"is in use by process {holder.pid} on " in str(refused.value)
-    assert f"kill -INT {holder.pid}" in str(refused.value)
+    assert f"stop it: kill {holder.pid}." in str(refused.value)
     assert Owner.read(tmp_path / "run") is not None
 
 

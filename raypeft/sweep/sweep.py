@@ -13,6 +13,7 @@ from raypeft.errors import UserError
 from raypeft.interruption import Interruption
 from raypeft.progress import Progress
 from raypeft.run import Run
+from raypeft.spec.cost import Cost
 from raypeft.spec.study import Resources
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.recorder import WORKER_DEATHS, Halt, Recorder
@@ -49,6 +50,8 @@ def sweep(run: Run, progress: Progress, interruption: Interruption) -> None:
         return
     if problems := ray.get(ray.remote(check_techniques).remote(str(run.folder))):
         raise UserError("\n" + "\n".join(f"  {problem}" for problem in problems), where=str(run.study_file))
+    if warning := disk.outlook(run.folder, Cost(plan).run_bytes()):
+        progress.say(warning)
     resources = plan.resolved.study.resources
     tuner = tune.Tuner(
         tune.with_resources(train_trial, trial_resources(resources, ray.cluster_resources())),

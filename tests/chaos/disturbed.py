@@ -86,7 +86,13 @@ class Disturbed:
         environment |= {"HOME": str(self.home), "RAY_TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
         with (self.folder / "output.txt").open("a", encoding="utf-8") as output:
             return subprocess.Popen(
-                self.command, cwd=self.folder, env=environment, stdout=output, stderr=output, text=True
+                self.command,
+                cwd=self.folder,
+                env=environment,
+                stdout=output,
+                stderr=output,
+                text=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in the background
             )
 
     def finish(self, process: subprocess.Popen[str] | None = None) -> None:
