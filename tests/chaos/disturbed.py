@@ -72,6 +72,7 @@ class Disturbed:
         # short, since the names of sockets in it are limited
         self.temporary = Path("/tmp") / f"rc{os.getpid()}-{len(str(folder)) % 97}{folder.name[:4]}"
         self.figures = Figures()
+        self._orphans: list[psutil.Process] = []
         self.command = [*COMMAND, "--out", str(self.run.folder), "--no-reuse"]
         self.command += [argument for name in techniques for argument in ("--technique", name)]
         self.command += [argument for value in (*SETTINGS, *settings) for argument in ("--set", value)]
@@ -99,6 +100,7 @@ class Disturbed:
         """Let the study come to its end."""
         process = process or self.start()
         assert process.wait(timeout=900) == 0, self.output()
+        assert not alive(self._orphans)
 
     def output(self) -> str:
         """The end of what the driver has printed."""
@@ -163,8 +165,10 @@ class Disturbed:
             self.figures.slowest_stop = max(self.figures.slowest_stop, time.monotonic() - started)
             assert not list(self.temporary.glob("raypeft-*")), self.output()
         self.figures.codes.setdefault(number.name, Counter())[code] += 1
-        _, alive = psutil.wait_procs(children, timeout=STOPPED_IN_SECONDS)
-        assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+        if number == signal.SIGKILL:
+            self._orphans += children  # whoever takes over ends them
+        else:
+            assert not alive(children), self.output()
 
     def _kill_worker(self, driver: subprocess.Popen[str]) -> bool:
         """Kill the process that trains or tests, known by the libraries it has loaded; whether there was one."""
@@ -179,6 +183,12 @@ class Disturbed:
             except psutil.Error:
                 continue
         return False
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those of some processes that have not ended in time."""
+    _, left = psutil.wait_procs(processes, timeout=STOPPED_IN_SECONDS)
+    return [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
 def attempts(run: Run, trial: str) -> list[list[int]]:

@@ -1,0 +1,97 @@
+"""Faults of a trial that are not of its own making, and what its worker makes of them."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from raypeft.hub import HubError
+from raypeft.run import Run
+from raypeft.sweep import worker
+from raypeft.sweep.faults import is_hub_silent, is_poisoned
+
+
+def caused(outer: Exception, inner: Exception) -> Exception:
+    try:
+        raise outer from inner
+    except Exception as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "silent"), [("unreachable", True), ("slow", True), ("cut", True), ("gated", False), ("missing", False)]
+)
+def test_a_hub_that_does_not_answer_is_told_from_one_that_refuses(cause: Any, silent: bool) -> None:
+    error = HubError("said no", cause=cause)
+    assert is_hub_silent(error) == is_hub_silent(caused(RuntimeError("cannot load"), error)) == silent
+
+
+def test_a_gpu_that_has_failed_is_told_from_one_that_is_full() -> None:
+    assert is_poisoned(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert is_poisoned(caused(ValueError("step failed"), torch.AcceleratorError("device-side assert")))
+    assert not is_poisoned(torch.OutOfMemoryError("CUDA out of memory. CUDA error: out of memory"))
+    assert not is_poisoned(RuntimeError("shape mismatch"))
+
+
+@pytest.fixture
+def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a trial in this process whose training fails in the given ways, one after the other."""
+    reports: list[dict[str, Any]] = []
+    monkeypatch.setattr(worker.tune, "report", reports.append)
+    monkeypatch.setattr(worker, "HUB_WAITS", (0.0, 0.0, 0.0))
+
+    def run(*errors: Exception) -> list[dict[str, Any]]:
+        left = list(errors)
+
+        def train(*arguments: Any) -> None:
+            if left:
+                raise left.pop(0)
+            worker.tune.report({"report": 0, "end": "finished"})
+
+        monkeypatch.setattr(worker, "_train", train)
+        config = {"run": str(tmp_path), "trial": "a·b·c·000", "hyperparameters": {}}
+        worker.train_trial(config)
+        return reports
+
+    return run
+
+
+def test_an_exception_ends_the_trial_with_its_traceback(trial: Any) -> None:
+    (report,) = trial(ValueError("rank must be positive\nmore"))
+    assert (report["end"], report["fault"], report["report"]) == ("error", "rank must be positive", -1)
+    assert "ValueError: rank must be positive" in report["error"] and "transient" not in report
+
+
+def test_a_silent_hub_is_asked_four_times(trial: Any) -> None:
+    slow = HubError("did not answer within 10 s", cause="slow")
+    assert [report["end"] for report in trial(slow, slow, slow)] == ["finished"]
+
+
+def test_a_hub_that_stays_silent_ends_the_trial(trial: Any) -> None:
+    slow = HubError("did not answer within 10 s", cause="slow")
+    (report,) = trial(slow, slow, slow, slow)
+    assert (report["end"], report["transient"]) == ("error", True) and "did not answer" in report["fault"]
+
+
+def test_a_gated_model_is_asked_for_once(trial: Any) -> None:
+    (report,) = trial(HubError("is gated", cause="gated"))
+    assert report["end"] == "error" and "transient" not in report
+
+
+def test_a_full_disk_pauses_the_trial(trial: Any) -> None:
+    (report,) = trial(OSError(errno.ENOSPC, "No space left on device"))
+    assert report["end"] == "paused" and "No space left" in report["fault"]
+
+
+def test_a_failed_gpu_is_left_to_another_process(trial: Any) -> None:
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        trial(RuntimeError("CUDA error: device-side assert triggered"))
+
+
+def test_a_trial_does_not_begin_while_the_run_stops(tmp_path: Path) -> None:
+    run, reports = Run(tmp_path), []
+    run.stop_file.write_text("SIGTERM")
+    worker._train(run, {}, reports.append)
+    assert [report["end"] for report in reports] == ["paused"]
