@@ -91,6 +91,8 @@ def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: 
     if fresh and run.study_file.exists():
         _clear(folder)
     if not run.study_file.exists():
+        if run.reports_file.exists():
+            raise UserError("its study.yaml is gone", where=str(folder), hint=f"Restore it. {ANEW}")
         if any(path.name not in OWNER_FILES for path in folder.iterdir()):
             raise UserError(
                 "is not empty and holds no run", where=str(folder), hint="Choose another folder with --out."
