@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -70,14 +71,13 @@ class Disturbed:
         self.run = Run(folder / "run")
         self.home = folder / "home"
         # short, since the names of sockets in it are limited
-        self.temporary = Path("/tmp") / f"rc{os.getpid()}-{len(str(folder)) % 97}{folder.name[:4]}"
+        self.temporary = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
         self.figures = Figures()
         self._orphans: list[psutil.Process] = []
         self.command = [*COMMAND, "--out", str(self.run.folder), "--no-reuse"]
         self.command += [argument for name in techniques for argument in ("--technique", name)]
         self.command += [argument for value in (*SETTINGS, *settings) for argument in ("--set", value)]
-        for needed in (self.home, self.temporary):
-            needed.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> subprocess.Popen[str]:
         """Start the driver, its output in `output.txt`."""
@@ -119,18 +119,18 @@ class Disturbed:
         for whom, number in schedule:
             at_start = whom == "driver" and draw.random() < 0.2
             delay = draw.uniform(0.0, 9.0) if at_start else draw.uniform(0.0, 0.8)
-            self._wait(process, None if at_start else self._records() + 1, delay)
+            self.wait(process, None if at_start else self._records() + 1, delay)
             while whom == "worker" and not self._kill_worker(process):
                 time.sleep(0.1)
             if whom == "driver":
                 reported = self._reported()
-                self._end_driver(process, number)
+                self.end_driver(process, number)
                 self._check_checkpoints(reported)
                 process = self.start()
             self.figures.kills[f"{whom} {number.name}"] += 1
         self.finish(process)
 
-    def _wait(self, process: subprocess.Popen[str], records: int | None, delay: float) -> None:
+    def wait(self, process: subprocess.Popen[str], records: int | None, delay: float) -> None:
         """Wait for a number of records and then a delay, while the driver runs."""
         deadline = time.monotonic() + 300
         while records is not None and self._records() < records:
@@ -156,7 +156,8 @@ class Disturbed:
             newest = last(self.run.trial_folder(trial))
             assert newest is not None and newest.report["report"] >= report, (trial, report, newest)
 
-    def _end_driver(self, process: subprocess.Popen[str], number: signal.Signals) -> None:
+    def end_driver(self, process: subprocess.Popen[str], number: signal.Signals) -> None:
+        """Send the driver a signal, and see that it ends in time with all that it has started."""
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         started = time.monotonic()
         process.send_signal(number)

@@ -1,5 +1,8 @@
 """A study that is killed again and again ends like one that nobody disturbed."""
 
+import signal
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +27,43 @@ def test_kills_of_driver_and_workers_change_nothing(undisturbed: Disturbed, tmp_
     disturbed.disturb(seed=7, driver=3, worker=3)
     assert outcome(disturbed.run) == outcome(undisturbed.run)
     check(disturbed, 3, 3)
+
+
+def test_a_second_owner_is_refused_and_a_stopped_run_goes_on_elsewhere(undisturbed: Disturbed, tmp_path: Path) -> None:
+    first = Disturbed(tmp_path / "here", ["lora"], SETTINGS)
+    process = first.start()
+    first.wait(process, 3, 0.0)
+    second = subprocess.run(first.command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert second.returncode == 2 and f"is in use by process {process.pid} on" in second.stderr
+    for verb in ("status", "report"):
+        beside = [sys.executable, "-m", "raypeft", verb, str(first.run.folder)]
+        assert subprocess.run(beside, capture_output=True, timeout=100).returncode == 0
+    first.end_driver(process, signal.SIGTERM)
+    assert "The same command goes on from here." in first.output()
+    (tmp_path / "there").mkdir()
+    first.run.folder.rename(tmp_path / "there" / "run")
+    moved = Disturbed(tmp_path / "there", ["lora"], SETTINGS)
+    moved.finish()
+    assert not first.run.folder.exists()
+    assert outcome(moved.run) == outcome(undisturbed.run)
+
+
+def test_a_full_disk_pauses_a_run_that_goes_on_when_there_is_room(undisturbed: Disturbed, tmp_path: Path) -> None:
+    crowded = Disturbed(tmp_path, ["lora"], SETTINGS)
+    crowded.run.folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=44m", "tmpfs", str(crowded.run.folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        assert crowded.start().wait(timeout=300) == 2, crowded.output()
+        assert "the disk is full: " in crowded.output() and "Traceback" not in crowded.output()
+        assert {row["state"] for row in crowded.run.trials()} <= {"finished", "stopped"}
+        assert list(crowded.run.reports())
+        subprocess.run(["mount", "-o", "remount,size=400m", str(crowded.run.folder)], check=True)
+        crowded.finish()
+        assert outcome(crowded.run) == outcome(undisturbed.run)
+    finally:
+        subprocess.run(["umount", "-l", str(crowded.run.folder)], check=True)
 
 
 def check(disturbed: Disturbed, driver: int, worker: int) -> None:
