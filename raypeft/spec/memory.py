@@ -17,6 +17,7 @@ from raypeft.spec.technique import Quantization
 MIB, GIB = 2**20, 2**30
 CUDA_CONTEXT = 512 * MIB
 FRAMEWORK = {"gpu": CUDA_CONTEXT, "cpu": 600 * MIB}
+BITSANDBYTES = {"gpu": 0, "cpu": 100 * MIB}
 # What comes and goes takes so many times its size: the C library's heap has gaps. On a GPU see `footprint.HEADROOM`.
 HEAP = {"gpu": 1.0, "cpu": 1.15}
 # bitsandbytes: nf4 with one 8-bit scale to 64 weights, which have one fp32 scale to 256 of them; int8.
@@ -169,6 +170,8 @@ def estimate(configuration: Configuration, workload: Workload) -> Estimate:
         "trained weights": float(FP32 * (trained + c._shared())),
         "optimiser": float(FP32 * (kept if c.training.optimizer == "adafactor" else 2 * trained)),
     }
+    if c.quantization is not None:
+        fixed["framework"] += BITSANDBYTES[c.device]
     if c.adapter.kind == "AdaLoraConfig":
         fixed["optimiser"] += 3 * FP32 * trained  # importances of the singular values
     return Estimate(_training(c, workload, fixed, FP32 * trained), fixed | _heap(c, _decoding(c, workload)))
