@@ -18,6 +18,7 @@ CODE = 130
 GRACE_SECONDS = 12.0
 LIMIT_SECONDS = 25.0
 SAME_SECONDS = 0.5
+SHOW_CURSOR = b"\x1b[?25h\n"
 
 
 class Interruption:
@@ -98,13 +99,15 @@ class Interruption:
         if self.fault is not None:
             raise self.fault
 
-    def end_at_once(self) -> NoReturn:
-        """Kill every process started from here, clean up and leave."""
+    def end_at_once(self, why: str = "") -> NoReturn:
+        """Kill every process started from here, clean up and leave, from whatever thread."""
         kill_children()
         with suppress(Exception):
             self.clean()
-        with suppress(Exception):
-            self.say("Stopped at once. The same command goes on from the last checkpoints.")
+        text = f"{why}Stopped at once. The same command goes on from the last checkpoints.\n"
+        with suppress(OSError):
+            # Not by `say`, which another thread may be in the middle of; it may also have hidden the cursor.
+            os.write(1, (SHOW_CURSOR if os.isatty(1) else b"") + text.encode())
         os._exit(CODE)
 
     def _received(self, number: int, frame: FrameType | None) -> None:

@@ -171,8 +171,7 @@ def owned(folder: Path, console: Console) -> Iterator[tuple[Interruption, Owners
     interruption = Interruption(say, clean)
 
     def lost() -> None:
-        say("Another process has taken over this run folder.")
-        interruption.end_at_once()
+        interruption.end_at_once("Another process has taken over this run folder. ")
 
     ownership = Ownership(folder, lost)
     with ownership, interruption:
