@@ -197,7 +197,8 @@ def test_selection_reads_no_data(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
         raise AssertionError("selection must not read any split")
 
     monkeypatch.setattr(sources, "load_split", refuse)
-    monkeypatch.setattr(sources, "_items", refuse)
+    monkeypatch.setattr(sources, "read_split", refuse)
+    monkeypatch.setattr(sources, "read_rows", refuse)
     for number in range(3):
         ended(run, number, [report(1, 1.0 - number / 10)])
     write_json(run.cell_folder(CELL) / "test.json", {"metrics": {"em@10": 100.0}})

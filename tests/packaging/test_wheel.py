@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+STUDIES = ["examples/smollm2-conala", "examples/smollm2-rq", "quickstart", "rq1", "rq2", "rq3", "rq4"]
 DATA = ("catalogue", "embedded", "report/templates", "studies", "search_spaces")
 
 
@@ -82,7 +83,7 @@ def test_it_lists_studies_and_plans_the_quickstart(installed: Path, tmp_path: Pa
     script = str(installed / "bin" / "raypeft")
     for start in ((script,), ("-m", "raypeft")):
         studies = outside(installed, tmp_path, *start, "list", "studies")
-        assert [line.split()[0] for line in studies.splitlines()] == ["study", "examples/smollm2-conala", "quickstart"]
+        assert [line.split()[0] for line in studies.splitlines()] == ["study", *STUDIES]
         assert "10 cells, 30 trials, 42 jobs" in outside(installed, tmp_path, *start, "study", "quickstart", "--plan")
 
 
