@@ -22,6 +22,7 @@ from raypeft import dashboard
 from raypeft.metrics.items import ItemScores
 from raypeft.run import Run
 from tests.conftest import SMALL
+from tests.report.browser import check_report
 from tests.sweep.test_tensorboard import scalars
 
 pytestmark = pytest.mark.slow
@@ -86,6 +87,10 @@ def test_everything_planned_is_there_once(finished: Run) -> None:
     assert (finished.report_folder / "index.html").exists()
     states = Counter(row["state"] for row in lines(finished.trials_file))
     assert states["stopped"] >= 1 and states["finished"] >= 2 and set(states) == {"stopped", "finished"}
+
+
+def test_its_report_works_in_a_browser(finished: Run) -> None:
+    check_report(finished.report_folder / "index.html")
 
 
 def test_selection_takes_the_lowest_validation_loss_of_the_cell(finished: Run) -> None:

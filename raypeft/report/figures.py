@@ -115,8 +115,18 @@ def _inline(svg: str, name: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = _slim(svg)
     prefix = re.sub(r"\W", "-", name)
     svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{prefix}-", svg)
     for color, variable in palette.VARIABLES.items():
         svg = svg.replace(color, variable)
     return svg
+
+
+def _slim(svg: str) -> str:
+    """Without what a page does not need of it: names nothing refers to, hundredths of a point, indentation."""
+    used = set(re.findall(r"#([^)\"]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: 'DejaVu Sans', Verdana, sans-serif", svg)
+    return re.sub(r"\n +", "\n", svg)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 from base64 import b64decode
@@ -147,3 +148,53 @@ def visit(path: Path, steps: Callable[[Tab], Coroutine[Any, Any, None]]) -> Tab:
 
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         return asyncio.run(session(Path(profile)))
+
+
+SORTED = """
+(button) => {
+  button.click();
+  const heading = button.closest('th'), column = heading.cellIndex;
+  const cells = [...heading.closest('table').tBodies[0].rows].map((row) => row.cells[column]);
+  return cells.map((cell) => cell.dataset.value === undefined ? cell.textContent.trim() : cell.dataset.value);
+}
+"""
+
+
+def check_report(index: Path, pictures: Path | None = None) -> None:
+    """What every report must do: sort its tables, find an item, fit a screen and a phone, complain of and ask nothing.
+
+    Args:
+        index: the report.
+        pictures: folder for a screenshot at the width of a desktop and one of a phone.
+    """
+
+    async def steps(tab: Tab) -> None:
+        headings = "[...document.querySelectorAll('#cells th.number button')]"
+        number = await tab.run(f"{headings}.findIndex((one) => one.textContent.startsWith('EM@'))")
+        shown = [float(text) for text in await tab.run(f"({SORTED})({headings}[{number}])") if text]
+        assert shown and shown == sorted(shown, reverse=True)
+        shown = [float(text) for text in await tab.run(f"({SORTED})({headings}[{number}])") if text]
+        assert shown == sorted(shown)
+
+        sets = json.loads(await tab.run("document.querySelector('#predictions-data').textContent"))
+        intents = [item[1] for item in sets[0]["items"]]
+        sought = max(intents, key=len)
+        search = f"""
+            const field = document.querySelector('#browser input');
+            field.value = {json.dumps(sought)};
+            field.dispatchEvent(new Event('input'));
+            document.querySelector('.found').textContent + '|' + document.querySelector('.items').textContent
+        """
+        count, items = (await tab.run(f"(() => {{ return eval({json.dumps(search)}) }})()")).split("|", 1)
+        found, total = (int(text) for text in re.findall(r"\d+", count))
+        assert 1 <= found < total == len(intents) and sought in items
+
+        for name, width, height, phone in (("desktop", 1280, 900, False), ("phone", 390, 844, True)):
+            await tab.resize(width, height, phone=phone)
+            assert await tab.run("document.documentElement.scrollWidth <= window.innerWidth"), name
+            if pictures:
+                await tab.screenshot(pictures / f"{name}.png")
+
+    tab = visit(index, steps)
+    assert tab.complaints == []
+    assert {address for address in tab.requests if not address.startswith("data:")} == {index.as_uri()}
