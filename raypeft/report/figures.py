@@ -105,7 +105,6 @@ def _save(figure: Figure, path: Path, label: str) -> Drawing:
     # The layout has been found; finding it again would take as long as drawing.
     figure.set_layout_engine("none")
     pixels = io.BytesIO()
-    figure.set_layout_engine("none")  # laid out once is enough
     figure.savefig(pixels, format="png", metadata={"Software": None})
     write_bytes(path.with_name(f"{path.name}.png"), pixels.getvalue())
     return Drawing(label, _inline(buffer.getvalue(), path.name), float(figure.get_figwidth()))
