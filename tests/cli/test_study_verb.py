@@ -28,7 +28,7 @@ tiny-encoder-decoder  snippets  ia3                 3   0.01        0.6         
 tiny-encoder-decoder  snippets  prompt_tuning       3   0.01        0.6         0.6  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
 tiny-encoder-decoder  snippets  prefix_tuning       3   0.01        0.5         0.6  framework  num_virtual_tokens, learning_rate
 
-Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training
+Trial      at most 3 epochs: 15 reports (every 0.2 epoch) and one before training
 Memory     estimated for a CPU, the largest trial of each cell with all items at the token limits
 Protocol   nothing but defaults
 Stopping   ASHA keeps the best 1/3 at reports 3, 9
@@ -36,7 +36,7 @@ Selection  lowest validation loss
 Test       10 jobs, 10 beams, 10 candidates
 ICL        32 jobs: 0, 1, 2, 3 examples x 5 seeds (zero examples once)
 Total      10 cells, 30 trials, 42 jobs
-Time       about 0.09 hours, 0.02 of them for ICL; 0.19 if no trial is stopped early
+Time       about 0.09 hours, 0.02 of them for ICL; 0.15 if no trial is stopped early
            on one NVIDIA RTX A5000, by an assumed throughput (docs/studies.md) that measured trials correct
 Disk       about 80 MB in runs/quickstart, checkpoints of all trials included
 """  # noqa: E501
@@ -80,14 +80,14 @@ def test_the_plan_of_the_quickstart(call: Call, no_gpu: None) -> None:
 
 def test_a_plan_with_other_settings(call: Call, no_gpu: None) -> None:
     arguments = ["--model", "tiny-decoder", "--technique", "lora", "--dataset", "snippets", "--samples", "2"]
-    settings = ["validation.select_by=em@10", "icl.examples=[1, 2]", "icl.seeds=[7]", "early_stopping.grace=25"]
+    settings = ["validation.select_by=em@10", "icl.examples=[1, 2]", "icl.seeds=[7]", "early_stopping.grace=15"]
     settings += ["protocol={stop_rule: package, padding: full}"]
     out = call("study", "quickstart", "--plan", *arguments, *(f"--set={setting}" for setting in settings)).out
     assert out.splitlines()[3:-3] == [
         "tiny-decoder  snippets  lora            2   0.01        0.6         0.6  framework  "
         "target_modules, r, lora_alpha, lora_dropout, learning_rate",
         "",
-        "Trial      at most 5 epochs: 25 reports (every 0.2 epoch) and one before training",
+        "Trial      at most 3 epochs: 15 reports (every 0.2 epoch) and one before training",
         "Memory     estimated for a CPU, the largest trial of each cell with all items at the token limits",
         "Protocol   stop_rule package, padding full",
         "Stopping   no rung before the last report, so no early stopping",

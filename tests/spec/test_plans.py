@@ -26,7 +26,7 @@ def test_the_plan_of_the_quickstart() -> None:
         "tiny-encoder-decoder/snippets/prefix_tuning",
     ]
     assert plan.trials == 30
-    assert plan.reports == 25
+    assert plan.reports == 15
     assert plan.rungs == [3, 9]
     assert len(plan.icl_jobs) == 32
     assert [job.id for job in plan.icl_jobs[:7]] == [
