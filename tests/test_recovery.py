@@ -282,7 +282,7 @@ def test_a_larger_number_of_trials_is_taken_and_a_smaller_refused(run: Run, call
     assert [row["text"] for row in run.events()] == ["search.trials was 4, is 6"]
     for refused, change in (
         (study(run.folder, 5), "search.trials: was 6, is 5"),
-        (study(run.folder, 8, "training.epochs=3"), "training.epochs: was 5.0, is 3.0"),
+        (study(run.folder, 8, "training.epochs=4"), "training.epochs: was 3.0, is 4.0"),
     ):
         assert isinstance(refused.exception, UserError) and change in str(refused.exception)
         assert "--fresh" in str(refused.exception)

@@ -17,7 +17,7 @@ CELLS = ("a/data/lora", "a/data/ia3", "b/data/lora")
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return Plan(resolve("quickstart", settings=["early_stopping.grace=5"]))
+    return Plan(resolve("quickstart", settings=["early_stopping.grace=5", "training.epochs=5"]))
 
 
 def stream(seed: int, trials: int = 8) -> list[dict[str, Any]]:
@@ -110,5 +110,5 @@ def test_an_end_stops_without_touching_the_rungs(plan: Plan) -> None:
 
 
 def test_without_early_stopping_nothing_is_stopped() -> None:
-    scheduler = CellScheduler(Plan(resolve("quickstart", settings=["early_stopping=null"])))
+    scheduler = CellScheduler(Plan(resolve("quickstart", settings=["early_stopping=null", "training.epochs=5"])))
     assert {decision for _, _, decision in decide(scheduler, stream(3), set())} == {"CONTINUE"}
