@@ -83,6 +83,7 @@ def decode(
             rows = [row[1 : 1 + length] for row, length in zip(output.sequences.tolist(), lengths, strict=True)]
             texts = _texts(tokenizer, rows, {*ends, *_literal_end_ids(tokenizer)}, settings)
             found = map(Candidate, texts, output.sequences_scores.tolist())
+            del inputs, output  # and with them the cache, before the next batch makes its own
             for index in batch:
                 results[index] = list(islice(found, settings.candidates))
             if progress is not None:

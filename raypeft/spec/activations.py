@@ -3,7 +3,7 @@
 The terms are the tensors that autograd saves in transformers' layers and peft's, counted for each kind of layer:
 inputs of norms in fp32, inputs of what follows the feed-forward layers' activation functions, queries, keys, values and
 what attention needs to differentiate the softmax, masks of dropout, inputs of the adapters' layers, and for full
-fine-tuning the inputs of every linear layer. Frozen linear layers keep nothing.
+fine-tuning the inputs of every linear layer. Frozen linear layers keep nothing, but 8-bit ones their inputs.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ class Numbers:
         hidden: bytes of what passes between layers.
         attended: bytes of queries, keys and values.
         eager: whether attention keeps its probabilities.
+        inputs: whether frozen linear layers keep their inputs, as bitsandbytes' 8-bit products do.
     """
 
     gpu: bool
@@ -31,6 +32,7 @@ class Numbers:
     hidden: int
     attended: int
     eager: bool
+    inputs: bool = False
 
     @property
     def product(self) -> int:
@@ -106,6 +108,8 @@ def _decoder(shape: Shape, numbers: Numbers, full: bool, length: int, keys: int)
         feedforward = (3 if shape.block == "llama" else 1) * i * hidden
         inputs = 5 * h * 2 if numbers.half else 2 * h * FP32
     trained = (norm + inputs + i * numbers.product) if full else 0
+    if numbers.inputs:  # what attention and the feed-forward layers read, once where they share it
+        trained = ((1 if shape.block == "codegen" else 2) * h + i) * FP32 + q * numbers.attended
     return length * (norm + attention + feedforward + trained)
 
 
@@ -115,6 +119,8 @@ def _t5(shape: Shape, numbers: Numbers, full: bool, norms: int) -> int:
     norm = norms * h * (FP32 + (hidden if hidden < FP32 else 0) + numbers.mask(hidden))
     feedforward = i * (hidden + numbers.mask(hidden)) * (2 if shape.gated else 1)
     trained = norms * h * (FP32 + numbers.product) + (norms - 1) * q * numbers.product + i * numbers.product
+    if numbers.inputs:  # `wo` is not quantised
+        return norm + feedforward + norms * h * FP32 + (norms - 1) * q * FP32
     return norm + feedforward + (trained if full else 0)
 
 

@@ -108,7 +108,7 @@ class Configuration:
         size = 2 if self.half and self.quantization is None else FP32
         attended = 2 if self.half and (self.device == "gpu" or size == 2) else FP32
         eager = self.training.attention == "eager" or self.shape.block == "codegen"
-        return Numbers(self.device == "gpu", self.half, size, attended, eager)
+        return Numbers(self.device == "gpu", self.half, size, attended, eager, self.quantization == "8bit")
 
     def base_weights(self) -> float:
         """Bytes of the base model. With quantised weights, T5's `wo` and all that is not a linear layer are fp32."""

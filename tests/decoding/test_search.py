@@ -1,13 +1,15 @@
 """What decode() promises besides the candidates: order, counts, settings, and a model left as it was."""
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from raypeft.decoding import BeamSettings, decode
+from raypeft.decoding import BeamSettings, decode, search
 from raypeft.errors import UserError
 
 from .conftest import adapted
@@ -29,6 +31,29 @@ def test_results_come_in_the_order_of_the_prompts(
         assert done == batches
     assert [len(item) for item in alone] == [4] * 5
     assert all(item == sorted(item, key=lambda one: -one.score) for item in alone)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "t5"])
+def test_one_cache_is_held_at_a_time(
+    build: Build,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Prompts,
+    architecture: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The estimate of memory counts one: found on a GPU, where the second batch of a large model did not fit."""
+    name = "read_encoder_inputs" if architecture == "t5" else "read_decoder_prompts"
+    read, caches, alive = getattr(search, name), [], []
+
+    def watched(*arguments: Any, **more: Any) -> dict[str, Any]:
+        alive.append(sum(cache() is not None for cache in caches))
+        inputs = read(*arguments, **more)
+        caches.append(weakref.ref(inputs["past_key_values"]))
+        return inputs
+
+    monkeypatch.setattr(search, name, watched)
+    decode(build(architecture), tokenizer, prompts, SETTINGS, batch_size=1)
+    assert alive == [0] * len(prompts)
 
 
 def test_no_prompts_give_no_results(build: Build, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -93,7 +93,8 @@ def test_memory_that_runs_out_halves_the_batch(run: Run) -> None:
     job = Job("icl", IclJob("tiny-decoder", "snippets", 1, 42))
     whole = run_job(run, job)
     assert (whole["decode_batch"], whole["peak_memory_mib"]) == (16, whole["decoding_memory_mib"])
-    assert whole["decoding_reserved_mib"] is None and "training_memory_mib" not in whole
+    assert (whole["decoding_reserved_mib"] is None) != torch.cuda.is_available()
+    assert "training_memory_mib" not in whole
     predictions = list(read_lines(job.predictions_file(run)))
     with memory_for(run, job, 30):
         short = run_job(run, job)

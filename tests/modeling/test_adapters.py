@@ -19,13 +19,13 @@ STEPS = 20
 
 def digest(model: Any) -> dict[str, str]:
     return {
-        name: hashlib.sha256(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+        name: hashlib.sha256(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
         for name, tensor in sorted(model.state_dict().items())
     }
 
 
 def batch(base: Base) -> dict[str, torch.Tensor]:
-    tokens = base.tokenizer("sort the list `values`\nvalues.sort()", return_tensors="pt")["input_ids"]
+    tokens = base.tokenizer("sort the list `values`\nvalues.sort()", return_tensors="pt")["input_ids"].to(base.device)
     return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "labels": tokens}
 
 

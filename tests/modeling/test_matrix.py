@@ -51,7 +51,7 @@ class Trained:
 
 def answers(base: Base, model: Any) -> dict[str, Any]:
     """Logits of a fixed input as text that loses nothing, and ten candidates for each of two prompts."""
-    tokens = base.tokenizer(PROMPTS[1], return_tensors="pt")["input_ids"]
+    tokens = base.tokenizer(PROMPTS[1], return_tensors="pt")["input_ids"].to(base.device)
     model.eval()
     with torch.no_grad():
         logits = model(input_ids=tokens, attention_mask=torch.ones_like(tokens), labels=tokens).logits

@@ -1,5 +1,6 @@
 """Terms of the estimate of memory against what transformers, peft and bitsandbytes really hold."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,14 @@ def test_trained_weights_are_pefts(model: str, technique: str, matrix: Plan, bas
     assert counted == pytest.approx(trainable, rel=0.02)
 
 
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("technique", ["full", "lora", "ia3", "prompt_tuning", "prefix_tuning", "dora", "vera"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="counts what the CPU keeps; benchmarks/memory.py measures GPUs")
+@pytest.mark.parametrize(
+    ("technique", "half"),
+    [
+        *itertools.product(["full", "lora", "ia3", "prompt_tuning", "prefix_tuning", "dora", "vera"], [False, True]),
+        ("qlora_8bit", False),
+    ],
+)
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_kept_activations_are_those_that_autograd_saves(
     name: str, technique: str, half: bool, folders: dict[str, Path]
@@ -128,14 +135,15 @@ def test_kept_activations_are_those_that_autograd_saves(
     spec, shape = load_technique(technique), shape_of_folder(folders[name])
     assert shape is not None
     entry = ModelEntry(title=name, folder=str(folders[name]), targets=TARGETS[name])  # type: ignore[arg-type]
-    base = load_base(name, entry, "bf16" if half else "fp32")
+    base = load_base(name, entry, "bf16" if half else "fp32", quantization=spec.quantization)
     point = spec.paper | ({"target_modules": "attention"} if "target_modules" in spec.paper else {})
     if "prompt_tuning_init" in point:
         point |= {"prompt_tuning_init": "RANDOM"}
     with adapted(base, spec, point, seed=1, steps=30) as model:
         kept = saved_by_autograd(model, name, half, shape)
     adapter = adapter_of(shape, spec.peft, spec.arguments | point, base.targets)
-    numbers = Numbers(False, half, 2 if half else 4, 2 if half else 4, eager=name == "codegen")
+    size = 2 if half and spec.quantization is None else 4
+    numbers = Numbers(False, half, size, size, name == "codegen", inputs=spec.quantization is not None)
     counted = saved(shape, numbers, adapter, ROWS, PROMPT, CODE)
     if half and spec.peft is None:  # autocast's copies of the weights
         counted += 2 * (shape.linear_weights + shape.vocabulary * shape.hidden)
@@ -164,9 +172,24 @@ def saved_by_autograd(model: Any, name: str, half: bool, shape: Shape) -> int:
     ):
         ids = torch.full((ROWS, long), 7)
         output = model(input_ids=ids, attention_mask=mask, labels=torch.full((ROWS, code), 7))
+    for tensor in inputs_of_8bit_products(output.loss.grad_fn):
+        pack(tensor)
     total = sum(size for size, _ in seen.values())
     del output
     return total
+
+
+def inputs_of_8bit_products(node: Any) -> list[torch.Tensor]:
+    """What bitsandbytes keeps beside autograd's saved tensors."""
+    waiting, seen, found = [node], {node}, []
+    while waiting:
+        node = waiting.pop()
+        if "8bit" in node.name():
+            found.append(node.A)
+        following = {after for after, _ in node.next_functions if after is not None} - seen
+        seen |= following
+        waiting += following
+    return found
 
 
 def test_adafactor_keeps_a_row_and_a_column(folders: dict[str, Path]) -> None:

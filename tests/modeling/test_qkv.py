@@ -61,7 +61,7 @@ def entry(folder: Path, layout: int | None, **more: object) -> ModelEntry:
 @pytest.mark.parametrize(("layout", "mp_num"), [(8, 8), (4, 4), (None, 4), (2, 2)])
 def test_logits_are_those_of_the_layout(codegen_folder: Path, layout: int | None, mp_num: int) -> None:
     base = load_base("codegen", entry(codegen_folder, layout), "fp32")
-    found = base.model(TOKENS).logits[0]
+    found = base.model(TOKENS.to(base.device)).logits[0].cpu()
     weights = load_file(codegen_folder / "model.safetensors")
     torch.testing.assert_close(found, logits(weights, mp_num), atol=1e-4, rtol=1e-4)
     others = [other for other in (1, 2, 4, 8) if other != mp_num]
@@ -72,7 +72,7 @@ def test_logits_are_those_of_the_layout(codegen_folder: Path, layout: int | None
 def test_rows_are_in_order_before_they_are_quantised(codegen_folder: Path, quantization: Quantization) -> None:
     """Near the true logits, and far from those of unordered rows, as far as eight or four bits go."""
     base = load_base("codegen", entry(codegen_folder, 8), "fp32", quantization=quantization)
-    found = base.model(TOKENS).logits[0]
+    found = base.model(TOKENS.to(base.device)).logits[0].cpu()
     weights = load_file(codegen_folder / "model.safetensors")
     right, wrong = ((found - logits(weights, mp_num)).pow(2).mean().sqrt() for mp_num in (8, 4))
     assert right < wrong / 2
@@ -130,7 +130,7 @@ def test_a_checkpoint_that_brings_code_runs_in_transformers_class_once_its_layou
     base = load_base("codegen2", entry(folder, 8), "fp32")
     assert type(base.model).__module__ == "transformers.models.codegen.modeling_codegen"
     expected = logits(load_file(codegen_folder / "model.safetensors"), 8)
-    torch.testing.assert_close(base.model(TOKENS).logits[0], expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(base.model(TOKENS.to(base.device)).logits[0].cpu(), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_only_codegen_has_a_layout() -> None:

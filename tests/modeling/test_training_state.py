@@ -17,15 +17,8 @@ from raypeft.training.trial import train
 from raypeft.training.validation import validation_loss
 from tests.conftest import MODELS
 from tests.modeling.conftest import SHORT, Bases
+from tests.training.test_trial import TIMES
 
-TIMES = (
-    "training_seconds",
-    "evaluation_seconds",
-    "items_per_second",
-    "peak_memory_mib",
-    "training_memory_mib",
-    "decoding_memory_mib",
-)
 Report = dict[str, Any]
 
 
@@ -80,7 +73,7 @@ def test_the_adapter_file_alone_serves_peft(
     (checkpoint,) = tmp_path.glob("checkpoint-10")
     assert (checkpoint / FILE).exists()
     base, spec = bases("tiny-decoder", technique), plan.resolved.techniques[technique]
-    tokens = base.tokenizer("sort xs", return_tensors="pt")["input_ids"]
+    tokens = base.tokenizer("sort xs", return_tensors="pt")["input_ids"].to(base.device)
     with adapted(base, spec, spec.paper, seed=1, saved=checkpoint) as model:
         ours = model.eval()(input_ids=tokens).logits[0, -1].detach()
         assert any(weight.requires_grad for weight in model.parameters())
@@ -119,6 +112,7 @@ def test_adaloras_regularisation_is_no_part_of_the_validation_loss(
     bare = validation_loss(base.model, items.collator, items.validation, bf16=False)
     with adapted(base, spec, spec.paper, seed=1, steps=10) as model:
         assert validation_loss(model, items.collator, items.validation, bf16=False) == pytest.approx(bare, abs=1e-6)
-        batch = items.collator([items.collator.features(items.validation[0])])
+        features = items.collator.features(items.validation[0])
+        batch = {name: tensor.to(base.device) for name, tensor in items.collator([features]).items()}
         with torch.no_grad():
             assert float(model(**batch).loss) > float(model.get_base_model()(**batch).loss) + 1e-3

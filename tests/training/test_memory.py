@@ -226,7 +226,8 @@ def test_peaks_of_training_and_decoding_are_kept_apart_and_survive_a_restart(
     for report in reports:
         assert report["training_memory_mib"] > 50 and report["decoding_memory_mib"] > 50
         assert report["peak_memory_mib"] == max(report["training_memory_mib"], report["decoding_memory_mib"])
-        assert report["training_reserved_mib"] is None and report["decoding_reserved_mib"] is None  # no GPU
+        for reserved in (report["training_reserved_mib"], report["decoding_reserved_mib"]):
+            assert reserved is None if not torch.cuda.is_available() else reserved > 50
     seal(newest.path, {**newest.report, "training_memory_mib": 1e6}, files=newest.files)
     after: list[Report] = []
     train(plan, base, items, spec, spec.paper, tmp_path, after.append)

@@ -23,6 +23,8 @@ TIMES = (
     "peak_memory_mib",
     "training_memory_mib",
     "decoding_memory_mib",
+    "training_reserved_mib",
+    "decoding_reserved_mib",
 )
 
 
@@ -200,13 +202,14 @@ def test_validation_loss_is_the_mean_over_target_tokens(
     base, items = bases[model], data[model].validation
     total, count = 0.0, 0
     for item in items:
-        target = torch.tensor(item.target)
+        target = torch.tensor(item.target, device=base.device)
         with torch.no_grad():
             if base.entry.architecture == "decoder":
-                logits = base.model(input_ids=torch.tensor([item.prompt + item.target])).logits[0]
+                logits = base.model(input_ids=torch.tensor([item.prompt + item.target], device=base.device)).logits[0]
                 logits = logits[len(item.prompt) - 1 : -1]
             else:
-                logits = base.model(input_ids=torch.tensor([item.prompt]), labels=target[None]).logits[0]
+                prompt = torch.tensor([item.prompt], device=base.device)
+                logits = base.model(input_ids=prompt, labels=target[None]).logits[0]
         total -= float(logits.log_softmax(-1).gather(1, target[:, None]).sum())
         count += len(target)
     found = validation_loss(base.model, data[model].collator, items, bf16=False)
