@@ -36,9 +36,9 @@ Selection  lowest validation loss
 Test       10 jobs, 10 beams, 10 candidates
 ICL        32 jobs: 0, 1, 2, 3 examples x 5 seeds (zero examples once)
 Total      10 cells, 30 trials, 42 jobs
-Time       about 0.09 hours, 0.02 of them for ICL; 0.15 if no trial is stopped early
+Time       about 0.08 hours, 0.02 of them for ICL; 0.13 if no trial is stopped early
            on one NVIDIA RTX A5000, by an assumed throughput (docs/studies.md) that measured trials correct
-Disk       about 80 MB in runs/quickstart, checkpoints of all trials included
+Disk       about 79 MB in runs/quickstart, checkpoints of all trials included
 """  # noqa: E501
 
 
