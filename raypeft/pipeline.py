@@ -12,7 +12,7 @@ from raypeft.interruption import Interruption
 from raypeft.manifest import remarks, write_manifest
 from raypeft.progress import Progress
 from raypeft.recovery import mend
-from raypeft.report import write
+from raypeft.report import is_current, write
 from raypeft.reuse import reuse
 from raypeft.run import Run
 from raypeft.selection import select, stands
@@ -75,7 +75,9 @@ def study(
 
                 evaluate(run, [job for job in jobs_of(plan, run) if job.kind in stages], progress)
         if "report" in stages:
-            progress.say(f"Report: {write(run)}")
+            if stages != STAGES or not is_current(run):
+                write(run)
+            progress.say(f"Report: {run.report_folder / 'index.html'}")
     return failures(run)
 
 

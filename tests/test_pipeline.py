@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 from codebleu import bleu, weighted_ngram_match
 
 from raypeft import dashboard
@@ -93,6 +94,22 @@ def test_its_report_works_in_a_browser(finished: Run) -> None:
     check_report(finished.report_folder / "index.html")
 
 
+def test_trials_after_each_other_on_one_worker_have_points_of_their_own(finished: Run) -> None:
+    """What the checkpoints say (cf. ultralytics#23791, where each trial ran with the first one's hyperparameters)."""
+    rates = set()
+    for row in lines(finished.trials_file):
+        point = row["hyperparameters"]
+        for checkpoint in finished.trial_folder(row["trial"]).glob("checkpoint-*"):
+            if (checkpoint / "optimizer.pt").exists():
+                group = torch.load(checkpoint / "optimizer.pt", weights_only=True)["param_groups"][0]
+                assert group["initial_lr"] == pytest.approx(point["learning_rate"])
+                rates.add((row["cell"], group["initial_lr"]))
+            if "r" in point:
+                saved = json.loads((checkpoint / "adapter_config.json").read_text())
+                assert (saved["r"], saved["lora_alpha"]) == (point["r"], point["lora_alpha"])
+    assert len(rates) == finished.plan.trials
+
+
 def test_selection_takes_the_lowest_validation_loss_of_the_cell(finished: Run) -> None:
     for cell in finished.plan.cells:
         losses = {
@@ -107,11 +124,16 @@ def test_selection_takes_the_lowest_validation_loss_of_the_cell(finished: Run) -
 
 
 def test_a_second_time_nothing_is_computed(finished: Run, home: Path) -> None:
-    before = snapshot(finished.folder)
+    before, page = snapshot(finished.folder), finished.report_folder / "index.html"
+    written = page.stat().st_mtime_ns
     again = study(*QUICK, *SETTINGS, cwd=home)
     assert again.returncode == 0, again.stdout + again.stderr
     assert snapshot(finished.folder) == before
     assert "Ray dashboard" not in again.stdout
+    assert page.stat().st_mtime_ns == written and f"Report: {page}" in again.stdout
+    page.unlink()
+    assert study(*QUICK, *SETTINGS, cwd=home).returncode == 0
+    assert page.exists() and snapshot(finished.folder) == before
 
 
 def results(run: Run) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:

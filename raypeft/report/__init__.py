@@ -4,7 +4,7 @@ from pathlib import Path
 
 from raypeft.run import Run
 
-__all__ = ["write", "write_peft"]
+__all__ = ["is_current", "write", "write_peft"]
 
 
 def write(run: Run) -> Path:
@@ -43,6 +43,16 @@ def write(run: Run) -> Path:
     index = run.report_folder / "index.html"
     write_text(index, render(numbers, {table.name: table for table in tables}, figures))
     return index
+
+
+def is_current(run: Run) -> bool:
+    """Whether the page of a run is younger than all that it is made from."""
+    page = run.report_folder / "index.html"
+    if not page.exists():
+        return False
+    sources = [run.study_file, run.manifest_file, run.reports_file, run.trials_file]
+    sources += [path for name in ("cells", "icl") for path in (run.folder / name).rglob("*")]
+    return max(path.stat().st_mtime_ns for path in sources if path.exists()) < page.stat().st_mtime_ns
 
 
 def write_peft(run: Run) -> Path:
