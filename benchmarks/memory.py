@@ -6,9 +6,10 @@
     python -m benchmarks.memory --grid limits        # on a GPU: whether what the plan says fits a smaller card does
 
 Every trial runs in a process of its own: the paper's point of a technique, items that all reach the token limits, two
-steps of training and a beam search over two batches of eight items before and after. On a GPU the measured numbers are what torch
-allocated, to which CUDA's own is added; on a CPU the resident memory of the process. `framework` is what the process
-had before the model was loaded: estimates take a constant for it, so that the last two columns also compare without.
+steps of training and a beam search over two batches of eight items before and after. On a GPU the measured numbers are
+what torch allocated, to which CUDA's own is added; on a CPU the resident memory of the process. `framework` is what the
+process had before the model was loaded: estimates take a constant for it, so that the last two columns also compare
+without.
 """
 
 import argparse
