@@ -11,6 +11,7 @@ import pytest
 PROGRAM = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and this one under nohup
 from pathlib import Path
 from raypeft import interruption
 from raypeft.interruption import Interruption

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "raypeft", "study"]
 QUICK = ["quickstart", "--model", "tiny-decoder", "--technique", "full", "--technique", "lora"]
 SETTINGS = [argument for setting in SMALL for argument in ("--set", setting)]
+ALONE = ("--set", "resources.concurrent=1")  # one worker has to load the libraries, not two
 
 
 def study(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -274,7 +275,7 @@ def test_faults_end_their_trial_and_nothing_else(tmp_path: Path) -> None:
         "question: What happens to the others?\nmodels: [tiny-decoder]\ndatasets: [snippets]\n"
         "techniques: [broken, diverging, ia3]\n"
     )
-    done = study("faults.yaml", *SETTINGS, "--set", "search.trials=2", "--set", "icl=null", cwd=tmp_path)
+    done = study("faults.yaml", *SETTINGS, *ALONE, "--set", "search.trials=2", "--set", "icl=null", cwd=tmp_path)
     assert done.returncode == 3, done.stdout + done.stderr
     run = Run(tmp_path / "runs" / "faults")
     states = {row["trial"].split("·")[1]: set() for row in lines(run.trials_file)}
@@ -302,7 +303,7 @@ def test_a_joint_data_set_is_trained_once_and_tested_on_each_part(tmp_path: Path
         f"catalogue:\n  datasets:\n    other: {{title: Other, folder: {tmp_path}/other, max_code_tokens: 40}}\n"
         "    both: {title: Both, join: [snippets, other]}\n"
     )
-    arguments = ["joint.yaml", *SETTINGS, "--set", "search.trials=1"]
+    arguments = ["joint.yaml", *SETTINGS, *ALONE, "--set", "search.trials=1"]
     done = study(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     run = Run(tmp_path / "runs" / "joint")

@@ -8,7 +8,13 @@ import pytest
 from raypeft.run import Run
 from tests.report.browser import check_report
 
-SETTINGS = ("mode=paper", "training.epochs=1", "training.evaluate_every=1", "validation.em_items=2")
+SETTINGS = (
+    "mode=paper",
+    "training.epochs=1",
+    "training.evaluate_every=1",
+    "validation.em_items=2",
+    "resources.concurrent=1",
+)
 SUBSETS = ("data.train=24", "data.validation=8", "data.test=4", "test.decode_batch=8")
 
 

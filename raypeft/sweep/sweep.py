@@ -13,8 +13,12 @@ from raypeft.errors import UserError
 from raypeft.interruption import Interruption
 from raypeft.progress import Progress
 from raypeft.run import Run
+from raypeft.spec.catalogue import EMBEDDED, shipped_catalogue
 from raypeft.spec.cost import Cost
+from raypeft.spec.loading import shipped
+from raypeft.spec.resolve import ResolvedStudy
 from raypeft.spec.study import Resources
+from raypeft.spec.technique import load_technique
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.recorder import WORKER_DEATHS, Halt, Recorder
 from raypeft.sweep.scheduler import CellScheduler
@@ -48,7 +52,7 @@ def sweep(run: Run, progress: Progress, interruption: Interruption) -> None:
     searcher.enqueue(left)
     if not left:
         return
-    if problems := ray.get(ray.remote(check_techniques).remote(str(run.folder))):
+    if not brought(plan.resolved) and (problems := ray.get(ray.remote(check_techniques).remote(str(run.folder)))):
         raise UserError("\n" + "\n".join(f"  {problem}" for problem in problems), where=str(run.study_file))
     if warning := disk.outlook(run.folder, Cost(plan).run_bytes()):
         progress.say(warning)
@@ -87,6 +91,26 @@ def sweep(run: Run, progress: Progress, interruption: Interruption) -> None:
     interruption.raise_pause()
     if remaining(plan, ledger):
         raise KeyboardInterrupt
+
+
+def brought(resolved: ResolvedStudy) -> bool:
+    """Whether a study has only models and unquantised techniques of the package's own, which the tests know to agree.
+
+    Then there is nothing for a worker to check, which takes it some seconds.
+    """
+    folder, models = shipped("search_spaces"), shipped_catalogue().models
+    techniques = resolved.techniques.items()
+    files = {name: folder / f"{name}.yaml" for name, _ in techniques}
+    return all(
+        technique.quantization is None and files[name].exists() and technique == load_technique(str(files[name]))
+        for name, technique in techniques
+    ) and all(
+        name in models
+        and entry == models[name]
+        and str(entry.folder).startswith(EMBEDDED)
+        and resolved.study.protocol.style_of(entry.prompt_style) != "chat"
+        for name, entry in resolved.models.items()
+    )
 
 
 def trial_resources(resources: Resources, cluster: Mapping[str, float]) -> dict[str, float]:

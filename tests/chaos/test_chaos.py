@@ -2,12 +2,13 @@
 
 import signal
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from raypeft.cli import app
 from tests.chaos.disturbed import Disturbed, attempts, outcome
 
 pytestmark = pytest.mark.slow
@@ -22,30 +23,27 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
     return run
 
 
-def test_kills_of_driver_and_workers_change_nothing(undisturbed: Disturbed, tmp_path: Path) -> None:
-    disturbed = Disturbed(tmp_path, ["lora"], SETTINGS)
-    disturbed.disturb(seed=7, driver=3, worker=3)
-    assert outcome(disturbed.run) == outcome(undisturbed.run)
-    check(disturbed, 3, 3)
-
-
-def test_a_second_owner_is_refused_and_a_stopped_run_goes_on_elsewhere(undisturbed: Disturbed, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_moved_and_killed_again_and_again_ends_the_same(
+    undisturbed: Disturbed, tmp_path: Path
+) -> None:
+    """A second owner is refused meanwhile, and what only reads works beside."""
     first = Disturbed(tmp_path / "here", ["lora"], SETTINGS)
     process = first.start()
     first.wait(process, 3, 0.0)
     second = subprocess.run(first.command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert second.returncode == 2 and f"is in use by process {process.pid} on" in second.stderr
     for verb in ("status", "report"):
-        beside = [sys.executable, "-m", "raypeft", verb, str(first.run.folder)]
-        assert subprocess.run(beside, capture_output=True, timeout=100).returncode == 0
+        beside = CliRunner().invoke(app, [verb, str(first.run.folder)])
+        assert beside.exit_code == 0, beside.output
     first.end_driver(process, signal.SIGTERM)
     assert "The same command goes on from here." in first.output()
     (tmp_path / "there").mkdir()
     first.run.folder.rename(tmp_path / "there" / "run")
     moved = Disturbed(tmp_path / "there", ["lora"], SETTINGS)
-    moved.finish()
+    moved.disturb(seed=7, driver=3, worker=3)
     assert not first.run.folder.exists()
     assert outcome(moved.run) == outcome(undisturbed.run)
+    check(moved, 3, 3)
 
 
 def test_a_full_disk_pauses_a_run_that_goes_on_when_there_is_room(undisturbed: Disturbed, tmp_path: Path) -> None:

@@ -10,9 +10,12 @@ from raypeft.errors import UserError
 from raypeft.modeling.adapters import adapter_config
 from raypeft.modeling.loading import load_base
 from raypeft.modeling.preflight import study_problems
+from raypeft.spec.loading import shipped
 from raypeft.spec.resolve import ResolvedStudy, resolve
 from raypeft.spec.technique import load_technique
+from raypeft.sweep.sweep import brought
 
+UNQUANTISED = "[full, lora, ia3, prompt_tuning, prefix_tuning, dora, rslora, adalora, vera, p_tuning]"
 SHAPE = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
@@ -34,6 +37,35 @@ def test_shipped_models_and_techniques_have_no_problem() -> None:
         "[full, lora, ia3, prompt_tuning, prefix_tuning, qlora_8bit, qlora_4bit, dora, adalora, vera, p_tuning]"
     )
     assert study_problems(study("[tiny-decoder, tiny-encoder-decoder, codegen2-1b]", techniques)) == []
+
+
+@pytest.mark.parametrize(
+    ("models", "techniques", "setting", "expected"),
+    [
+        ("[tiny-decoder, tiny-encoder-decoder]", UNQUANTISED, "search.trials=2", True),
+        ("[tiny-decoder]", "[lora, qlora_4bit]", "search.trials=2", False),
+        ("[tiny-decoder]", "[lora]", "protocol.prompt_style=chat", False),
+        ("[codegen2-1b]", "[lora]", "search.trials=2", False),
+        ("[own]", "[lora]", "catalogue.models.own={title: O, folder: 'embedded:models/tiny-decoder'}", False),
+        ("[tiny-decoder]", "[lora]", "catalogue.models.tiny-decoder.targets={attention: [x]}", False),
+    ],
+)
+def test_only_what_the_package_brings_goes_unchecked(
+    models: str, techniques: str, setting: str, expected: bool
+) -> None:
+    resolved = study(models, techniques, setting)
+    assert brought(resolved) is expected
+    if expected:
+        assert study_problems(resolved) == []
+
+
+def test_a_technique_of_the_users_own_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (shipped("search_spaces") / "lora.yaml").read_text()
+    (tmp_path / "search_spaces").mkdir()
+    for name, changed in (("lora", text.replace("lora_dropout", "lora_drop")), ("mine", text)):
+        (tmp_path / "search_spaces" / f"{name}.yaml").write_text(changed)
+        assert not brought(study("[tiny-decoder]", f"[{name}]"))
 
 
 def test_models_without_a_chat_template_are_told_before_training() -> None:
