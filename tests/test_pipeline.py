@@ -230,7 +230,12 @@ def test_interrupted_and_started_again_it_completes(home: Path, finished: Run) -
     kept: list[dict[str, Any]] = []
     for phase in ("sweep", "evaluation"):
         with subprocess.Popen(
-            [*COMMAND, *arguments], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*COMMAND, *arguments],
+            cwd=home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in the background
         ) as process:
             if phase == "sweep":
                 wait_for(lambda: count(run.trials_file) >= 1 and count(run.reports_file) >= 8, process)
