@@ -11,7 +11,6 @@ import pytest
 PROGRAM = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and this one under nohup
 from pathlib import Path
 from raypeft import interruption
 from raypeft.interruption import Interruption
@@ -43,7 +42,14 @@ with Interruption(say, lambda: Path("cleaned").touch()) as stop:
 
 def start(folder: Path, kind: str, limit: float = 60) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", PROGRAM, kind, str(limit)]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # ignored under nohup
+    )
     assert line(process).startswith("ready")
     return process
 
