@@ -164,7 +164,7 @@ class Disturbed:
         code = process.wait(timeout=STOPPED_IN_SECONDS)
         if number != signal.SIGKILL:
             self.figures.slowest_stop = max(self.figures.slowest_stop, time.monotonic() - started)
-            assert not list(self.temporary.glob("raypeft-*")), self.output()
+            assert not list(self.temporary.glob("raypeft-*")), f"{number.name}, ended with {code}: {self.output()}"
         self.figures.codes.setdefault(number.name, Counter())[code] += 1
         if number == signal.SIGKILL:
             self._orphans += children  # whoever takes over ends them
