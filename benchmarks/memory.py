@@ -182,6 +182,8 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
         base = study_base(plan.resolved, cell)
         train(plan, base, trial_data(plan, base, "long"), spec, spec.paper, Path(output), reports.append)
     last = reports[-1]
+    if (end := last.get("end", "oom")) not in ("finished", "oom"):
+        raise RuntimeError(f"the trial ended as {end}")
     found = footprint(plan, cell)
     assert found is not None
     context = CUDA_CONTEXT / MIB if gpu else 0.0
@@ -196,9 +198,7 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
         "framework_estimated": FRAMEWORK["gpu" if gpu else "cpu"] / MIB,
         "largest": found.estimate.largest,
         "fits": found.fits,
-        "came_to": "oom"
-        if last["end"] == "oom"
-        else f"micro-batch {last['micro_batch']}, decode batch {last['decode_batch']}",
+        "came_to": "oom" if end == "oom" else f"micro-batch {last['micro_batch']}, decode batch {last['decode_batch']}",
     }
 
 
