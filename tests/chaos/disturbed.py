@@ -158,7 +158,8 @@ class Disturbed:
 
     def end_driver(self, process: subprocess.Popen[str], number: signal.Signals) -> None:
         """Send the driver a signal, and see that it ends in time with all that it has started."""
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        assert process.poll() is None, f"the study ended with {process.returncode} by itself: {self.output()}"
+        children = psutil.Process(process.pid).children(recursive=True)
         started = time.monotonic()
         process.send_signal(number)
         code = process.wait(timeout=STOPPED_IN_SECONDS)
