@@ -74,6 +74,7 @@ class Disturbed:
         self.temporary = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
         self.figures = Figures()
         self._orphans: list[psutil.Process] = []
+        self._inherited: set[Path] = set()
         self.command = [*COMMAND, "--out", str(self.run.folder), "--no-reuse"]
         self.command += [argument for name in techniques for argument in ("--technique", name)]
         self.command += [argument for value in (*SETTINGS, *settings) for argument in ("--set", value)]
@@ -82,6 +83,7 @@ class Disturbed:
     def start(self) -> subprocess.Popen[str]:
         """Start the driver, its output in `output.txt`."""
         self.figures.starts += 1
+        self._inherited = self.left_behind()
         hidden = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
         environment = {key: value for key, value in os.environ.items() if key not in hidden}
         environment |= {"HOME": str(self.home), "RAY_TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
@@ -101,6 +103,11 @@ class Disturbed:
         process = process or self.start()
         assert process.wait(timeout=900) == 0, self.output()
         assert not alive(self._orphans)
+        assert not self.left_behind()
+
+    def left_behind(self) -> set[Path]:
+        """Temporary folders of drivers."""
+        return set(self.temporary.glob("raypeft-*"))
 
     def output(self) -> str:
         """The end of what the driver has printed."""
@@ -165,7 +172,8 @@ class Disturbed:
         code = process.wait(timeout=STOPPED_IN_SECONDS)
         if number != signal.SIGKILL:
             self.figures.slowest_stop = max(self.figures.slowest_stop, time.monotonic() - started)
-            assert not list(self.temporary.glob("raypeft-*")), f"{number.name}, ended with {code}: {self.output()}"
+            # one told to stop before it has taken the run over leaves what the killed one before it left
+            assert self.left_behind() <= self._inherited, f"{number.name}, ended with {code}: {self.output()}"
         self.figures.codes.setdefault(number.name, Counter())[code] += 1
         if number == signal.SIGKILL:
             self._orphans += children  # whoever takes over ends them

@@ -74,5 +74,4 @@ def check(disturbed: Disturbed, driver: int, worker: int) -> None:
         known = [numbers for numbers in attempts(disturbed.run, name) if numbers]
         for before, after in pairwise(known):
             assert after[0] >= before[-1]  # goes on from its last report: less than an interval is done again
-    assert list(disturbed.temporary.glob("raypeft-*")) == []
     assert {path.name for path in disturbed.home.iterdir()} <= {".cache", ".config"}
