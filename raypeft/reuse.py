@@ -71,9 +71,13 @@ def reuse(run: Run, sources: Iterable[Run]) -> list[str]:
 
 
 def _line(source: Run, cells: Sequence[Cell], jobs: Sequence[IclJob]) -> str:
-    parts = [f"{len(cells)} cells ({', '.join(cell.id for cell in cells)})"] if cells else []
-    parts += [f"{len(jobs)} in-context-learning runs"] if jobs else []
+    parts = [f"{_count(len(cells), 'cell')} ({', '.join(cell.id for cell in cells)})"] if cells else []
+    parts += [_count(len(jobs), "in-context-learning run")] if jobs else []
     return f"Taken over from {source.folder}: {' and '.join(parts)}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _runs(folder: Path) -> Iterator[Run]:

@@ -10,6 +10,7 @@ from tests.conftest import SMALL
 
 COMMAND = [sys.executable, "-m", "raypeft", "study"]
 SETTINGS = [argument for setting in SMALL for argument in ("--set", setting)]
+ALONE = ("--set", "resources.concurrent=1")  # one worker has to load the libraries, not two
 
 
 def study(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,7 @@ from codebleu import bleu, weighted_ngram_match
 from raypeft import dashboard
 from raypeft.metrics.items import ItemScores
 from raypeft.run import Run
-from tests.driving import COMMAND, SETTINGS, lines, snapshot, study
+from tests.driving import ALONE, COMMAND, SETTINGS, lines, snapshot, study
 from tests.report.browser import check_report
 from tests.sweep.test_tensorboard import scalars
 
@@ -209,7 +209,7 @@ def test_interrupted_and_started_again_it_completes(home: Path, finished: Run) -
     """Ctrl-C in the sweep, and again in the evaluation; the results equal those of the undisturbed run where order
     cannot matter: the paper's point of the first cell, which no rung can stop, has the same losses to the last bit."""
     folder = home / "interrupted"
-    arguments = [*QUICK, *SETTINGS, "--out", str(folder)]
+    arguments = [*QUICK, *SETTINGS, *ALONE, "--out", str(folder)]
     run = Run(folder)
     kept: list[dict[str, Any]] = []
     for phase in ("sweep", "evaluation"):

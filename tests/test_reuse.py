@@ -97,7 +97,7 @@ def check_taken(run: Run, source: Run) -> None:
 def test_what_is_the_same_is_taken_and_the_rest_is_left_to_do(source: Run, tmp_path: Path) -> None:
     run = start(tmp_path / "second", question="Another question?")
     assert reuse(run, [source]) == [
-        f"Taken over from {source.folder}: 1 cells (tiny-decoder/snippets/lora) and 1 in-context-learning runs"
+        f"Taken over from {source.folder}: 1 cell (tiny-decoder/snippets/lora) and 1 in-context-learning run"
     ]
     check_taken(run, source)
     assert run.icl(JOB) == {"origin": str(source.folder), **(source.icl(JOB) or {})}
@@ -252,16 +252,17 @@ def test_a_study_does_only_what_another_has_not_done(tmp_path: Path) -> None:
             "icl: {}\nresources: {concurrent: 1}\n",
         )
         command = [sys.executable, "-m", "raypeft", "study", f"{name}.yaml", *arguments]
-        settings = [argument for setting in (*SMALL, "search.trials=2") for argument in ("--set", setting)]
+        short = ("search.trials=1", "training.epochs=1", "early_stopping=null", "icl.examples=[0]")
+        settings = [argument for setting in (*SMALL, *short) for argument in ("--set", setting)]
         done = subprocess.run([*command, *settings], cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    study("one", "[lora]")
+    study("one", "[lora]", "--stage", "sweep", "--stage", "test", "--stage", "icl")
     out = study("two", "[lora, ia3]")
     one, two = Run(tmp_path / "runs" / "one"), Run(tmp_path / "runs" / "two")
-    assert f"Taken over from {one.folder}: 1 cells (tiny-decoder/snippets/lora) and 3 in-context-learning runs" in out
-    assert rows(two, LORA) == rows(one, LORA) and len(rows(two, IA3)[1]) == 2
+    assert f"Taken over from {one.folder}: 1 cell (tiny-decoder/snippets/lora) and 1 in-context-learning run" in out
+    assert rows(two, LORA) == rows(one, LORA) and len(rows(two, IA3)[1]) == 1
     assert two.test(LORA) == one.test(LORA) and two.test(IA3)
     assert not list(two.folder.glob("trials/*lora*"))
     page = (two.report_folder / "index.html").read_text(encoding="utf-8")

@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 from raypeft.run import Run
-from tests.driving import SETTINGS, lines, snapshot, study
+from tests.driving import ALONE, SETTINGS, lines, snapshot, study
 
 pytestmark = pytest.mark.slow
-
-ALONE = ("--set", "resources.concurrent=1")  # one worker has to load the libraries, not two
 
 
 def test_faults_end_their_trial_and_nothing_else(tmp_path: Path) -> None:
@@ -76,7 +74,7 @@ def test_a_joint_data_set_is_trained_once_and_tested_on_each_part(tmp_path: Path
     again = study(*arguments, cwd=tmp_path)
     assert again.returncode == 0 and snapshot(run.folder) == before
     run.test_file(cell, "other").unlink()
-    third = study(*arguments, cwd=tmp_path)
+    third = study(*arguments, "--stage", "test", cwd=tmp_path)
     assert third.returncode == 0
     assert (run.test(cell, "other") or {})["metrics"] == tests["other"]["metrics"]
 

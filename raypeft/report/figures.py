@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from raypeft.files import write_bytes, write_text
@@ -98,14 +100,16 @@ def write_figures(numbers: Numbers, folder: Path) -> Figures:
 
 
 def _save(figure: Figure, path: Path, label: str) -> Drawing:
-    buffer = io.StringIO()
+    # `savefig` would lay the figure out and draw it without output before each of the two files.
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    buffer, pixels = io.StringIO(), io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": path.name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
+    FigureCanvasAgg(figure).print_png(pixels, metadata={"Software": None})
     write_text(path.with_name(f"{path.name}.svg"), buffer.getvalue())
-    # The layout has been found; finding it again would take as long as drawing.
-    figure.set_layout_engine("none")
-    pixels = io.BytesIO()
-    figure.savefig(pixels, format="png", metadata={"Software": None})
     write_bytes(path.with_name(f"{path.name}.png"), pixels.getvalue())
     return Drawing(label, _inline(buffer.getvalue(), path.name), float(figure.get_figwidth()))
 

@@ -40,10 +40,10 @@ def test_a_run_that_is_stopped_moved_and_killed_again_and_again_ends_the_same(
     (tmp_path / "there").mkdir()
     first.run.folder.rename(tmp_path / "there" / "run")
     moved = Disturbed(tmp_path / "there", ["lora"], SETTINGS)
-    moved.disturb(seed=7, driver=3, worker=3)
+    moved.disturb(seed=7, driver=2, worker=2)
     assert not first.run.folder.exists()
     assert outcome(moved.run) == outcome(undisturbed.run)
-    check(moved, 3, 3)
+    check(moved, 2, 2)
 
 
 def test_a_full_disk_pauses_a_run_that_goes_on_when_there_is_room(undisturbed: Disturbed, tmp_path: Path) -> None:
