@@ -11,7 +11,6 @@ trial may never go on from before its last report. The figures are printed as JS
 import argparse
 import json
 import time
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def main() -> None:
     names = [row["trial"] for row in disturbed.run.trials()]
     known = [[numbers for numbers in attempts(disturbed.run, name) if numbers] for name in names]
     figures = {
-        **asdict(disturbed.figures),
+        **vars(disturbed.figures),
         "seconds": dict(zip(("undisturbed", "disturbed"), seconds, strict=True)),
         "trials": len(names),
         "trials_twice": len(names) - len(set(names)),
