@@ -12,6 +12,7 @@ from raypeft.spec.resolve import resolve
 
 MODELS = ("tiny-decoder", "tiny-encoder-decoder")
 TECHNIQUES = ("full", "lora", "ia3", "prompt_tuning", "prefix_tuning")
+TRAINING = ("modeling", "training")  # folders of tests that train
 SMALL = (
     "data.train=40",
     "data.validation=12",
@@ -29,7 +30,7 @@ SMALL = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that the processes that share the tests end together."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.parent.name not in TRAINING))
 
 
 def pytest_collection_finish() -> None:

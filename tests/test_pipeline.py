@@ -22,6 +22,7 @@ from codebleu import bleu, weighted_ngram_match
 from raypeft import dashboard
 from raypeft.metrics.items import ItemScores
 from raypeft.run import Run
+from raypeft.spec.plan import Cell
 from tests.driving import ALONE, COMMAND, SETTINGS, lines, snapshot, study
 from tests.report.browser import check_report
 from tests.sweep.test_tensorboard import scalars
@@ -119,6 +120,26 @@ def test_a_second_time_nothing_is_computed(finished: Run, home: Path) -> None:
     page.unlink()
     assert study(*QUICK, *SETTINGS, cwd=home).returncode == 0
     assert page.exists() and snapshot(finished.folder) == before
+
+
+def test_a_study_does_only_what_another_has_not_done(finished: Run, home: Path) -> None:
+    """The second trains one technique of two, and tests none again; the third does not even start Ray."""
+    ia3, lora = ("--technique", "ia3"), ("--technique", "lora")
+    more = [*QUICK[:3], *SETTINGS, *ALONE]
+    done = study(*more, *lora, *ia3, "--out", "runs/second", "--reuse", "runs/quickstart", cwd=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cell = "tiny-decoder/snippets/lora"
+    assert f"Taken over from {finished.folder}: 1 cell ({cell}) and 3 in-context-learning runs" in done.stdout
+    second = Run(home / "runs" / "second")
+    ledgers = [[lines(run.trials_file), lines(run.reports_file)] for run in (finished, second)]
+    taken, same = ([[row for row in rows if row["cell"] == cell] for rows in ledger] for ledger in ledgers)
+    assert taken == same and len(taken[0]) == 3 and len(ledgers[1][0]) == 6
+    assert second.test(Cell.parse(cell)) == finished.test(Cell.parse(cell))
+    assert not list(second.folder.glob("trials/*lora*"))
+    page = (second.report_folder / "index.html").read_text(encoding="utf-8")
+    assert f"taken over from {finished.folder}" in page
+    third = study(*more, *ia3, "--out", "runs/third", "--reuse", "runs/second", cwd=home)
+    assert third.returncode == 0 and "Ray" not in third.stdout, third.stdout + third.stderr
 
 
 def results(run: Run) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.searcher import CellSearcher, storage
-from tests.conftest import SMALL
 from tests.report.recording import LORA_LOSSES, Recorder, block, prediction
 
 LORA, IA3 = Cell("tiny-decoder", "snippets", "lora"), Cell("tiny-decoder", "snippets", "ia3")
@@ -239,33 +237,3 @@ def test_runs_beside_are_those_of_other_studies_that_can_be_read(source: Run, tm
     assert [other.folder.name for other in runs_in(tmp_path)] == ["first", "second", "second-again", "third"]
     with pytest.raises(UserError, match=r"--reuse: .*/old holds no run that can be read"):
         runs_in(tmp_path / "old")
-
-
-@pytest.mark.slow
-def test_a_study_does_only_what_another_has_not_done(tmp_path: Path) -> None:
-    """Two studies in processes of their own: the second trains one technique of two, and tests none again."""
-
-    def study(name: str, techniques: str, *arguments: str) -> str:
-        write_text(
-            tmp_path / f"{name}.yaml",
-            f"question: {name}?\nmodels: [tiny-decoder]\ndatasets: [snippets]\ntechniques: {techniques}\n"
-            "icl: {}\nresources: {concurrent: 1}\n",
-        )
-        command = [sys.executable, "-m", "raypeft", "study", f"{name}.yaml", *arguments]
-        short = ("search.trials=1", "training.epochs=1", "early_stopping=null", "icl.examples=[0]")
-        settings = [argument for setting in (*SMALL, *short) for argument in ("--set", setting)]
-        done = subprocess.run([*command, *settings], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    study("one", "[lora]", "--stage", "sweep", "--stage", "test", "--stage", "icl")
-    out = study("two", "[lora, ia3]")
-    one, two = Run(tmp_path / "runs" / "one"), Run(tmp_path / "runs" / "two")
-    assert f"Taken over from {one.folder}: 1 cell (tiny-decoder/snippets/lora) and 1 in-context-learning run" in out
-    assert rows(two, LORA) == rows(one, LORA) and len(rows(two, IA3)[1]) == 1
-    assert two.test(LORA) == one.test(LORA) and two.test(IA3)
-    assert not list(two.folder.glob("trials/*lora*"))
-    page = (two.report_folder / "index.html").read_text(encoding="utf-8")
-    assert f"taken over from {one.folder}" in page
-    # everything is there: no Ray is started
-    assert "Ray" not in study("three", "[ia3]")

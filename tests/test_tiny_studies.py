@@ -1,11 +1,9 @@
 """A research question from start to report at tiny scale, as a user runs it."""
 
-import subprocess
-import sys
-
 import pytest
 
 from raypeft.run import Run
+from tests.driving import lines, snapshot, study
 from tests.report.browser import check_report
 
 SETTINGS = (
@@ -16,7 +14,11 @@ SETTINGS = (
     "resources.concurrent=1",
 )
 SUBSETS = ("data.train=24", "data.validation=8", "data.test=4", "test.decode_batch=8")
-
+OWN = "catalogue.datasets.snippets-texts={title: Texts, folder: 'embedded:snippets-texts', max_code_tokens: 40}"
+ARGUMENTS = ["rq3", "--scale", "tiny", "--model", "codegen2-1b"]
+ARGUMENTS += [argument for setting in (*SETTINGS, *SUBSETS, OWN) for argument in ("--set", setting)]
+# what a test of the joint cell writes again
+WRITTEN = {"predictions-snippets-texts.jsonl", "predictions-snippets-texts.items.npz"}
 
 pytestmark = pytest.mark.slow
 
@@ -24,9 +26,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("tiny")
-    settings = [argument for setting in (*SETTINGS, *SUBSETS) for argument in ("--set", setting)]
-    command = [sys.executable, "-m", "raypeft", "study", "rq3", "--scale", "tiny", "--model", "codegen2-1b", *settings]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = study(*ARGUMENTS, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return Run(folder / "runs" / "rq3-tiny")
 
@@ -44,3 +44,30 @@ def test_the_third_question_runs_from_start_to_report(run: Run) -> None:
 
 def test_its_report_works_in_a_browser(run: Run) -> None:
     check_report(run.report_folder / "index.html")
+
+
+def test_a_joint_data_set_is_trained_once_and_tested_on_each_part(run: Run) -> None:
+    joint = run.plan.cells[-1]
+    assert [row["cell"] for row in lines(run.trials_file)].count(joint.id) == 1
+    parts = ("snippets-collections", "snippets-texts")
+    tests = {name: run.test(joint, name) or {} for name in parts}
+    assert {name: (test["dataset"], test["max_new_tokens"]) for name, test in tests.items()} == {
+        "snippets-collections": ("snippets-collections", 32),
+        "snippets-texts": ("snippets-texts", 40),
+    }
+    references = [{row["reference"] for row in lines(run.predictions_file(joint, name))} for name in parts]
+    assert references[0].isdisjoint(references[1])
+    assert sorted(path.name for path in run.cell_folder(joint).glob("*.json")) == [
+        "selection.json",
+        "test-snippets-collections.json",
+        "test-snippets-texts.json",
+    ]
+    items = {name: entry["train"]["items"] for name, entry in run.manifest()["datasets"].items()}
+    assert items == {"snippets-collections": 24, "snippets-texts": 24, "snippets-joint": 48}
+    before = snapshot(run.folder)
+    run.test_file(joint, "snippets-texts").unlink()
+    again = study(*ARGUMENTS, "--stage", "test", cwd=run.folder.parents[1])
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert (run.test(joint, "snippets-texts") or {})["metrics"] == tests["snippets-texts"]["metrics"]
+    changed = {path for path, state in snapshot(run.folder).items() if before[path] != state}
+    assert {path.rpartition("/")[2] for path in changed} <= {"test-snippets-texts.json"} | WRITTEN

@@ -22,7 +22,7 @@ from raypeft.training.checkpoint import last
 
 COMMAND = [sys.executable, "-m", "raypeft", "study", "quickstart", "--model", "tiny-decoder"]
 SETTINGS = (
-    "data.train=160",
+    "data.train=80",
     "training.epochs=3",
     "training.evaluate_every=0.3",
     "early_stopping.grace=4",

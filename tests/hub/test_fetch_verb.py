@@ -169,7 +169,7 @@ def test_a_run_keeps_to_the_revision_it_began_with(served: Hub, raypeft: Raypeft
     for repository, moved in (("models--a--cut", model.commit), ("datasets--a--data", data.commit)):
         write_text(tmp_path / "home" / "hub" / repository / "refs" / "main", moved)
     served.requests.clear()
-    done = raypeft(*study)
+    done = raypeft(*study, "--stage", "test")
     assert (done.returncode, done.stderr) == (0, "")
     assert [request for request in served.requests if request[1] != "/api/agent-harnesses"] == []
     assert (run / "cells" / "cut" / "data" / "lora" / "test.json").exists()
