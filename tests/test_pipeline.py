@@ -268,3 +268,17 @@ def test_interrupted_and_started_again_it_completes(home: Path, finished: Run) -
     ]
     shared = min(map(len, losses))
     assert shared >= 3 and losses[0][:shared] == losses[1][:shared]
+
+
+def test_a_technique_peft_does_not_know_is_a_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / "odd.yaml").write_text(
+        "title: Odd\npeft: LoraConfig\narguments: {biass: none}\n"
+        "paper: {learning_rate: 1.0e-3}\nsearch: {learning_rate: {choice: [1.0e-3]}}\n"
+    )
+    (tmp_path / "odd-study.yaml").write_text(
+        "question: Is it understood?\nmodels: [tiny-decoder]\ndatasets: [snippets]\ntechniques: [odd]\n"
+    )
+    done = study("odd-study.yaml", *SETTINGS, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "techniques.odd.arguments.biass" in done.stderr and "Traceback" not in done.stdout + done.stderr

@@ -12,6 +12,7 @@ import ray
 from raypeft.evaluation.jobs import Job
 from raypeft.files import write_json
 from raypeft.metrics.exact_match import KS
+from raypeft.modeling.omission import omit_bitsandbytes
 from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
@@ -28,6 +29,7 @@ class Evaluator:
 
         torch.set_num_threads(threads)
         self.run = Run(Path(folder))
+        omit_bitsandbytes(self.run.plan.resolved)
 
     def evaluate(self, job: Job) -> str:
         """Run a job and summarise it in a few words; a fault of the job is written beside its result."""

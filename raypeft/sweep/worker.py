@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from raypeft.disk import is_full
+from raypeft.modeling.omission import omit_bitsandbytes
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, Plan
 from raypeft.sweep.faults import is_hub_silent, is_poisoned
@@ -73,6 +74,8 @@ def _attempts(run: Run, config: dict[str, Any], emit: "Emit") -> None:
 
 
 def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
+    plan = _plan(run.folder)
+    omit_bitsandbytes(plan.resolved)
     import torch
 
     from raypeft.modeling.gpu import limit_gpu_memory
@@ -84,7 +87,6 @@ def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
         return
     torch.set_num_threads(max(1, int(tune.get_context().get_trial_resources().head_cpus)))
     cell = Cell.parse(config["cell"])
-    plan = _plan(run.folder)
     limit_gpu_memory(plan.resolved.study.resources.gpu_memory_gb)
     _forget_others(run.folder, cell.model)
     base = study_base(plan.resolved, cell)
@@ -113,9 +115,11 @@ def _last_report(error: Exception) -> dict[str, Any]:
 
 def check_techniques(folder: str) -> list[str]:
     """Every problem of the study's techniques that only peft can tell, found in a worker before anything is trained."""
+    resolved = _plan(Path(folder)).resolved
+    omit_bitsandbytes(resolved)
     from raypeft.modeling.preflight import study_problems
 
-    return study_problems(_plan(Path(folder)).resolved)
+    return study_problems(resolved)
 
 
 @functools.lru_cache(maxsize=1)
