@@ -74,17 +74,18 @@ def _attempts(run: Run, config: dict[str, Any], emit: "Emit") -> None:
 
 
 def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
+    if run.stop_file.exists():
+        emit({"report": -1, "validation_loss": None, "end": "paused"})
+        return
     plan = _plan(run.folder)
     omit_bitsandbytes(plan.resolved)
+
     import torch
 
     from raypeft.modeling.gpu import limit_gpu_memory
     from raypeft.modeling.loading import study_base
     from raypeft.training.trial import train
 
-    if run.stop_file.exists():
-        emit({"report": -1, "validation_loss": None, "end": "paused"})
-        return
     torch.set_num_threads(max(1, int(tune.get_context().get_trial_resources().head_cpus)))
     cell = Cell.parse(config["cell"])
     limit_gpu_memory(plan.resolved.study.resources.gpu_memory_gb)
