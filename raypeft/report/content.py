@@ -38,7 +38,7 @@ def cell_table(numbers: Numbers) -> Table:
         _test_set(numbers),
         metric(numbers.metric, _em(numbers.k)),
         *_interval(numbers, numbers.metric, f"{_em(numbers.k)}, 95 %"),
-        Column("above_icl", "Above ICL", lambda row: row.against_icl, show.points, numeric=True),
+        Column("above_icl", "Above ICL" if numbers.icl else "", lambda row: row.against_icl, show.points, numeric=True),
         *(metric(f"em@{k}", _em(k) if k == 1 else "") for k in _ks(numbers) if k != numbers.k),
         *(column for k in _ks(numbers) if k != numbers.k for column in _interval(numbers, f"em@{k}")),
         *(metric(f"em_ast@{k}", "") for k in _ks(numbers)),
@@ -68,11 +68,12 @@ def cell_table(numbers: Numbers) -> Table:
         Column("state", "", lambda row: row.state),
         Column("note", "", lambda row: row.note),
     ]
+    above = f"Above ICL: points of {_em(numbers.k)} above the best number of examples in the prompt. "
+    above = above if numbers.icl else ""
     caption = (
         f"{_em(numbers.k)}, {_em(1)} and CodeBLEU in percent, on the test items; flat: on code put on one line, as in "
-        f"the paper. Above ICL: points of {_em(numbers.k)} above the best number of examples in the prompt. "
-        "Validation loss in nats a token. Trainable: parameters. Training time and memory (its peak) are of the "
-        "selected trial. Bold: highest of its model, data set and test set. "
+        f"the paper. {above}Validation loss in nats a token. Trainable: parameters. Training time and memory (its "
+        "peak) are of the selected trial. Bold: highest of its model, data set and test set. "
         f"{INTERVALS}"
     )
     return Table("cells", "Cells", columns, numbers.cells, lambda row: row.best, caption)
@@ -91,6 +92,12 @@ def comparison_table(numbers: Numbers) -> Table:
     def icl(pair: Pair) -> Spread | None:
         return pair.best_icl.metrics[numbers.metric] if pair.best_icl else None
 
+    def examples(pair: Pair) -> int | None:
+        return pair.best_icl.examples if pair.best_icl else None
+
+    def beside(title: str) -> str:
+        return title if numbers.icl else ""
+
     columns = [
         Column("model", "Model", lambda row: row.model, lambda name: resolved.models[name].title),
         Column("dataset", "Data set", lambda row: row.dataset, lambda name: resolved.datasets[name].title),
@@ -98,20 +105,21 @@ def comparison_table(numbers: Numbers) -> Table:
         Column("technique", "", lambda row: "; ".join(best.cell.technique for best in row.best) or None),
         Column("", "Best technique", lambda row: titles(row) or None, emphasised=True),
         Column(numbers.metric, em, best, show.percent, numeric=True, emphasised=True),
-        Column("icl_examples", "Best ICL, examples", lambda row: row.best_icl and row.best_icl.examples, numeric=True),
-        Column("", f"ICL {em}", icl, _spread, numeric=True),
+        Column("icl_examples", beside("Best ICL, examples"), examples, numeric=True),
+        *([Column("", f"ICL {em}", icl, _spread, numeric=True)] if numbers.icl else []),
         Column(f"icl_{numbers.metric}_mean", "", lambda row: _mean(icl(row))),
         Column(f"icl_{numbers.metric}_sd", "", lambda row: _sd(icl(row))),
-        Column("difference", "Difference, points", lambda row: row.difference, show.points, numeric=True),
+        Column("difference", beside("Difference, points"), lambda row: row.difference, show.points, numeric=True),
         Column("test_items", "Test items", lambda row: row.items, show.count, numeric=True),
-        Column("note", "Note", lambda row: row.note, long=True),
+        Column("note", "Note" if any(pair.note for pair in numbers.pairs) else "", lambda row: row.note, long=True),
     ]
     caption = (
         f"{em} in percent on the test items; in-context learning (ICL) as mean ± sample standard deviation over seeds. "
         "The best technique and the best number of examples are picked by these same test items, which favours both. "
-        "Whether a difference is more than chance stands in the table of differences."
-    )
-    title = "Tuning beside in-context learning"
+        if numbers.icl
+        else f"{em} in percent on the test items, by which the best technique is picked. "
+    ) + "Whether a difference is more than chance stands in the table of differences."
+    title = "Tuning beside in-context learning" if numbers.icl else "Best techniques"
     return Table("comparison", title, columns, numbers.pairs, lambda row: bool(row.best), caption)
 
 
@@ -144,7 +152,7 @@ def icl_table(numbers: Numbers) -> Table:
         Column("seconds", "Seconds a run", lambda row: row.seconds, show.seconds, numeric=True),
         Column("peak_memory_mib", "Memory, MiB", lambda row: row.peak_memory_mib, show.mebibytes, numeric=True),
         Column("best", "", lambda row: row.best),
-        Column("note", "Note", lambda row: row.note, long=True),
+        Column("note", "Note" if any(row.note for row in numbers.icl) else "", lambda row: row.note, long=True),
     ]
     caption = (
         "Mean ± sample standard deviation over the seeds that draw the examples, in percent; a single run has none. "

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from raypeft.report.cells import CellRow
 from raypeft.report.icl import IclRow
 
 if TYPE_CHECKING:  # scipy takes a second to import, and reading what was found does without it
-    from raypeft.report.numbers import Pair
     from raypeft.statistics import Interval
 
 ALPHA = 0.05
@@ -23,8 +23,9 @@ class Comparison:
 
     Attributes:
         metric: `em@k` or `codebleu`.
-        first: a technique.
-        second: another technique; none where it is in-context learning with so many `examples`.
+        first: a tested cell.
+        second: another, or in-context learning with some number of examples.
+        items: test items of both.
         difference: points of the metric that the first is above the second.
         interval: of that difference.
         p: of the test, not corrected.
@@ -33,12 +34,8 @@ class Comparison:
     """
 
     metric: str
-    model: str
-    dataset: str
-    test_set: str
-    first: str
-    second: str | None
-    examples: int | None
+    first: CellRow
+    second: CellRow | IclRow
     items: int
     difference: float
     interval: "Interval | None"
@@ -68,18 +65,19 @@ class Evidence:
         """Interval of a row's metric over test items; for in-context learning, of its mean over seeds."""
         return self.intervals.get(key_of(row), {}).get(metric)
 
-    def between(self, pair: "Pair", first: CellRow, second: CellRow | IclRow, metric: str) -> Comparison | None:
-        """The comparison of a technique with another or with in-context learning, as the first sees it."""
-        examples = second.examples if isinstance(second, IclRow) else None
-        names = {first.cell.technique, second.cell.technique if isinstance(second, CellRow) else None}
-        for found in self.comparisons:
-            place = (found.metric, found.model, found.dataset, found.test_set, found.examples)
-            if place == (metric, pair.model, pair.dataset, pair.test_set, examples) and names == {
-                found.first,
-                found.second,
-            }:
-                return found if found.first == first.cell.technique else _reversed(found)
-        return None
+    def between(self, first: CellRow, second: CellRow | IclRow, metric: str) -> Comparison | None:
+        """The comparison of a cell with another or with in-context learning, as the first sees it."""
+        there, back = (metric, key_of(first), key_of(second)), (metric, key_of(second), key_of(first))
+        if there in self._places:
+            return self.comparisons[self._places[there]]
+        return _reversed(self.comparisons[self._places[back]]) if back in self._places else None
+
+    @cached_property
+    def _places(self) -> Mapping[tuple[str, Key, Key], int]:
+        return {
+            (found.metric, key_of(found.first), key_of(found.second)): place
+            for place, found in enumerate(self.comparisons)
+        }
 
 
 def key_of(row: CellRow | IclRow) -> Key:
@@ -88,7 +86,7 @@ def key_of(row: CellRow | IclRow) -> Key:
 
 
 def _reversed(found: Comparison) -> Comparison:
-    assert found.second is not None
+    assert isinstance(found.second, CellRow)
     interval = found.interval and replace(found.interval, low=-found.interval.high, high=-found.interval.low)
     effect = -found.effect if found.metric == CODEBLEU else 1 / found.effect
     return replace(

@@ -88,8 +88,10 @@ def groups(numbers: Numbers) -> Iterator[Group]:
     yield Group(
         "over-k",
         "EM@k over k",
-        "Share of test items whose reference is among the first k candidates. Dashed: in-context learning (ICL) at its "
-        "best number of examples, mean over seeds.",
+        "Share of test items whose reference is among the first k candidates."
+        + (
+            " Dashed: in-context learning (ICL) at its best number of examples, mean over seeds." if numbers.icl else ""
+        ),
         [
             Sketch(
                 f"over-k--{pair.model}" + _name("", (pair.dataset, pair.test_set)),
@@ -102,7 +104,14 @@ def groups(numbers: Numbers) -> Iterator[Group]:
         ],
         "No cell is tested yet.",
     )
-    yield Group(
+    if numbers.icl:
+        yield _examples(numbers, em, titles)
+    yield _search(numbers)
+    yield _lengths(numbers)
+
+
+def _examples(numbers: Numbers, em: str, titles: dict[str, str]) -> Group:
+    return Group(
         "examples",
         "In-context learning by number of examples",
         "Every seed is a point, the line their mean.",
@@ -116,10 +125,8 @@ def groups(numbers: Numbers) -> Iterator[Group]:
             for dataset in dict.fromkeys(row.dataset for row in numbers.icl)
             if (rows := [row for row in numbers.icl if row.dataset == dataset and numbers.metric in row.metrics])
         ],
-        "No run of in-context learning is done." if numbers.icl else "The study plans no in-context learning.",
+        "No run of in-context learning is done.",
     )
-    yield _search(numbers)
-    yield _lengths(numbers)
 
 
 def _search(numbers: Numbers) -> Group:

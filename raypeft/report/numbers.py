@@ -58,9 +58,8 @@ class Pair:
         notes = []
         if untested:
             notes.append(f"{untested} of {len(self.cells)} techniques without a test result")
-        if not self.icl:
-            reason = f": {self.left_out}" if self.left_out else ""
-            notes.append(f"no in-context learning planned{reason}")
+        if self.left_out:
+            notes.append(f"no in-context learning planned: {self.left_out}")
         elif missing:
             notes.append(f"{missing} of {sum(row.planned for row in self.icl)} ICL runs without a result")
         return "; ".join(notes) or None
@@ -94,6 +93,11 @@ class Numbers:
     def metric(self) -> str:
         """Key of the metric that comparisons go by."""
         return f"em@{self.k}"
+
+    @cached_property
+    def measured(self) -> list[CellRow]:
+        """Rows that have a value of the metric."""
+        return [row for row in self.cells if row.metrics.get(self.metric) is not None]
 
     @cached_property
     def searched(self) -> list[CellRow]:

@@ -70,12 +70,12 @@ def _environment() -> Environment:
 def _facts(numbers: Numbers) -> list[tuple[str, str]]:
     """Name and value of what a reader wants to know first."""
     states = Counter(trial.state for trial in numbers.trials)
-    runs = sum(row.done for row in numbers.icl)
+    runs, jobs = sum(row.done for row in numbers.icl), len(numbers.run.plan.icl_jobs)
     sizes = {pair.test_set: pair.items for pair in numbers.pairs if pair.items}
     facts = [
         ("Cells", f"{numbers.tested} of {len(numbers.states)} tested"),
         ("Trials", f"{len(numbers.trials)} of {numbers.run.plan.trials} begun: {counts(states) or 'none'}"),
-        ("In-context learning", f"{runs} of {len(numbers.run.plan.icl_jobs)} runs done"),
+        *([("In-context learning", f"{runs} of {jobs} runs done")] if jobs else []),
         ("Test items", joined([f"{size:,} ({name})" for name, size in sizes.items()]) or "not known yet"),
     ]
     if numbers.last_record is not None:

@@ -1,8 +1,7 @@
 """Weighing: from the scores of single test items to intervals and tested differences.
 
-Every technique is compared with every other of its model, data set and test set, and with in-context learning at every
-number of examples there. All comparisons of the study in one metric are one family: Holm's correction keeps the chance
-that a report claims any difference in that metric that does not exist below five percent.
+What is compared stands in `raypeft.report.contrasts`. All comparisons of the study in one metric are one family: Holm's
+correction keeps the chance that a report claims any difference in that metric that does not exist below five percent.
 
 - EM@k: McNemar's exact test, matched odds ratio.
 - CodeBLEU: Wilcoxon's signed-rank test of the items' own scores, Cliff's delta. The difference and its interval are of
@@ -21,9 +20,10 @@ from raypeft.metrics.chrf import chrf_score
 from raypeft.metrics.composition import WIDTH, Array, compose, compose_flat
 from raypeft.metrics.items import ItemScores
 from raypeft.report.cells import CellRow
+from raypeft.report.contrasts import contrasts
 from raypeft.report.evidence import CODEBLEU, Comparison, Evidence, Key, key_of
 from raypeft.report.icl import IclRow
-from raypeft.report.numbers import Numbers, Pair
+from raypeft.report.numbers import Numbers
 from raypeft.report.scores import read_scores
 from raypeft.spec.plan import IclJob
 from raypeft.statistics import Bootstrap, Interval, Paired, Sampled, exact_share, holm, mcnemar, wilcoxon
@@ -34,49 +34,51 @@ SEED = 42
 
 @dataclass(frozen=True)
 class _System:
-    """A technique or a number of examples, with the runs it was measured in (one a seed)."""
+    """A cell or a number of examples, with the runs it was measured in (one a seed).
+
+    Attributes:
+        sampled: the metrics that are compared.
+        intervals: of all metrics.
+    """
 
     row: CellRow | IclRow
     runs: Sequence[ItemScores]
     sampled: Mapping[str, Sampled]
+    intervals: Mapping[str, Interval]
 
 
 def weigh(numbers: Numbers) -> Numbers:
     """The numbers with their evidence, from the items of every test; what has no predictions is left out."""
+    compared = (numbers.metric, CODEBLEU)
     resamples: dict[int, Bootstrap] = {}
-    intervals: dict[Key, dict[str, Interval]] = {}
-    comparisons: list[Comparison] = []
-    icl: dict[Key, _System] = {}
-    for pair in numbers.pairs:
-        tuned = _systems(numbers, pair.cells, resamples)
-        for row in pair.icl:
-            if key_of(row) not in icl:
-                icl.update({key_of(row): system for system in _systems(numbers, [row], resamples)})
-        others = [icl[key_of(row)] for row in pair.icl if key_of(row) in icl]
-        for system in [*tuned, *others]:
-            intervals[key_of(system.row)] = _intervals(system)
-        for metric in (numbers.metric, CODEBLEU):
-            comparisons += [
-                _compare(pair, metric, first, second)
-                for place, first in enumerate(tuned)
-                for second in [*tuned[place + 1 :], *others]
-                if first.runs[0].ids == second.runs[0].ids
-            ]
+    systems: dict[Key, _System] = {}
+    rows: list[CellRow | IclRow] = [*numbers.cells, *numbers.icl]
+    for row in rows:
+        if (system := _system(numbers, row, resamples, compared)) is not None:
+            systems[key_of(row)] = system
+    comparisons = []
+    for first, second in contrasts(numbers):
+        one, other = systems.get(key_of(first)), systems.get(key_of(second))
+        if one is not None and other is not None and one.runs[0].ids == other.runs[0].ids:
+            common = [metric for metric in compared if metric in one.sampled and metric in other.sampled]
+            comparisons += [_compare(metric, first, one, other) for metric in common]
+    intervals = {key: system.intervals for key, system in systems.items()}
     return replace(numbers, evidence=Evidence(intervals, _corrected(comparisons)))
 
 
-def _systems(numbers: Numbers, rows: Sequence[CellRow | IclRow], resamples: dict[int, Bootstrap]) -> list[_System]:
-    systems = []
-    for row in rows:
-        runs = [scores for scores in _runs(numbers, row) if scores is not None]
-        runs = [scores for scores in runs if scores.ids == runs[0].ids]
-        if runs:
-            items = len(runs[0])
-            if items not in resamples:
-                resamples[items] = Bootstrap(items, SEED)
-            each = [_sample(resamples[items], scores) for scores in runs]
-            systems.append(_System(row, runs, {name: Sampled.mean([one[name] for one in each]) for name in each[0]}))
-    return systems
+def _system(
+    numbers: Numbers, row: CellRow | IclRow, resamples: dict[int, Bootstrap], compared: Sequence[str]
+) -> _System | None:
+    runs = [scores for scores in _runs(numbers, row) if scores is not None]
+    runs = [scores for scores in runs if scores.ids == runs[0].ids]
+    if not runs:
+        return None
+    items = len(runs[0])
+    if items not in resamples:
+        resamples[items] = Bootstrap(items, SEED)
+    each = [_sample(resamples[items], scores) for scores in runs]
+    sampled = {name: Sampled.mean([one[name] for one in each]) for name in each[0]}
+    return _System(row, runs, {name: sampled[name] for name in compared if name in sampled}, _intervals(sampled, items))
 
 
 def _runs(numbers: Numbers, row: CellRow | IclRow) -> list[ItemScores | None]:
@@ -107,12 +109,11 @@ def _percent(column: int) -> Statistic:
     return lambda sums: 100 * sums[..., column] / np.maximum(sums[..., 0], 1)
 
 
-def _intervals(system: _System) -> dict[str, Interval]:
+def _intervals(metrics: Mapping[str, Sampled], items: int) -> dict[str, Interval]:
     intervals = {}
-    for name, sampled in system.sampled.items():
+    for name, sampled in metrics.items():
         interval = sampled.interval()
         if interval is None and name.startswith("em") and sampled.value in (0.0, 100.0):
-            items = len(system.runs[0])
             share = exact_share(items if sampled.value else 0, items)
             interval = Interval(100 * share.low, 100 * share.high)
         if interval is not None:
@@ -120,21 +121,15 @@ def _intervals(system: _System) -> dict[str, Interval]:
     return intervals
 
 
-def _compare(pair: Pair, metric: str, first: _System, second: _System) -> Comparison:
+def _compare(metric: str, row: CellRow, first: _System, second: _System) -> Comparison:
     difference = first.sampled[metric] - second.sampled[metric]
     tests = [_test(metric, first.runs[0], other) for other in second.runs]
     gaps = [_value(metric, first.runs[0]) - _value(metric, other) for other in second.runs]
     agree = min(gaps) > 0 or max(gaps) < 0
-    tuned = second.row if isinstance(second.row, CellRow) else None
-    assert isinstance(first.row, CellRow)
     return Comparison(
         metric=metric,
-        model=pair.model,
-        dataset=pair.dataset,
-        test_set=pair.test_set,
-        first=first.row.cell.technique,
-        second=tuned.cell.technique if tuned else None,
-        examples=second.row.examples if isinstance(second.row, IclRow) else None,
+        first=row,
+        second=second.row,
         items=len(first.runs[0]),
         difference=difference.value,
         interval=difference.interval(),

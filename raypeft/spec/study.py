@@ -264,13 +264,18 @@ class Study(Strict):
         """Early stopping, where a cell has trials to compare."""
         return None if self.mode == "paper" else self.early_stopping
 
+    def grouped_pairs(self) -> dict[str, list[tuple[str, str]]]:
+        """(model, technique) pairs of each group of models, in the order they stand; without groups, of one unnamed."""
+        groups = self.models if isinstance(self.models, dict) else {"": self.models}
+        return {
+            group: [
+                (model, technique)
+                for model in models
+                for technique in (self.techniques[group] if isinstance(self.techniques, dict) else self.techniques)
+            ]
+            for group, models in groups.items()
+        }
+
     def pairs(self) -> list[tuple[str, str]]:
         """(model, technique) pairs in the order they stand, each once."""
-        groups = self.models if isinstance(self.models, dict) else {"": self.models}
-        pairs = [
-            (model, technique)
-            for group, models in groups.items()
-            for model in models
-            for technique in (self.techniques[group] if isinstance(self.techniques, dict) else self.techniques)
-        ]
-        return list(dict.fromkeys(pairs))
+        return list(dict.fromkeys(pair for pairs in self.grouped_pairs().values() for pair in pairs))

@@ -109,7 +109,16 @@ class Recorder:
             },
         )
 
-    def select(self, cell: Cell, number: int, report: int, loss: float, em: float, point: dict[str, Any]) -> None:
+    def select(
+        self,
+        cell: Cell,
+        number: int,
+        report: int,
+        loss: float,
+        em: float,
+        point: dict[str, Any],
+        memory: float = 512.5,
+    ) -> None:
         write_json(
             self.run.cell_folder(cell) / "selection.json",
             {
@@ -122,7 +131,7 @@ class Recorder:
                 "validation_loss": loss,
                 "em@10": em,
                 "training_seconds": 9.0,
-                "peak_memory_mib": 512.5,
+                "peak_memory_mib": memory,
                 "trainable_parameters": 12288,
                 "parameters": 1012288,
                 "select_by": "loss",

@@ -8,11 +8,17 @@ from collections.abc import Callable
 
 import pytest
 
+from raypeft.report import write
 from raypeft.report.content import cell_table, comparison_table, icl_table, trial_table
+from raypeft.report.differences import difference_table
 from raypeft.report.formatting import hyperparameters, last_line, one_line, points
 from raypeft.report.numbers import Numbers, gather
 from raypeft.report.tables import Column, Table, to_csv, to_markdown
+from raypeft.report.weighing import weigh
 from raypeft.run import Run
+from raypeft.spec.plan import Cell
+
+from .recording import DATASET, DECODER, Recorder, block, prediction
 
 
 def rows_of(table: Table) -> list[dict[str, str]]:
@@ -114,3 +120,30 @@ def test_formatting() -> None:
     assert last_line("Traceback\n  File x\nValueError: y\n\n") == "ValueError: y"
     assert last_line("x" * 300) == "x" * 200 + "…"
     assert points(-0.04) == "0.0"
+
+
+def test_bold_is_what_its_own_test_supports(compared: Run) -> None:
+    header, _, *rows = markdown_rows(difference_table(weigh(gather(compared))))
+    assert [(row[2], row[3]) for row in rows[:2]] == [("**LoRA**", "**IA3**"), ("LoRA", "Prefix tuning")]
+    for row in rows:
+        for place in [place for place, title in enumerate(header) if title.endswith(", p")]:
+            p = row[place].strip("*").replace("\\<", "").strip()
+            assert row[place].startswith("**") == (float(p) < 0.05)
+
+
+def test_without_in_context_learning_nothing_of_it_is_shown(begin: Callable[..., Recorder]) -> None:
+    record = begin("icl=null", "models=[tiny-decoder]", techniques=("lora", "ia3"))
+    record.test(Cell(DECODER, DATASET, "lora"), block(1.0, 40.0, 1.0, 1.0), [prediction(1)])
+    record.test(Cell(DECODER, DATASET, "ia3"), block(1.0, 30.0, 1.0, 1.0), [prediction(1)])
+    comparison = comparison_table(gather(record.run))
+    assert [column.title for column in comparison.visible] == [
+        "Model",
+        "Data set",
+        "Best technique",
+        "EM@10",
+        "Test items",
+    ]
+    assert rows_of(comparison)[0]["difference"] == ""
+    page = write(record.run).read_text(encoding="utf-8")
+    visible = page.split("<main>")[0].split("<body>")[1] + page.split("<main>")[1].split('id="provenance"')[0]
+    assert "ICL" not in visible and "in-context" not in visible.lower()
