@@ -12,9 +12,12 @@ correction keeps the chance that a report claims any difference in that metric t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import median
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raypeft.metrics.chrf import chrf_score
 from raypeft.metrics.composition import WIDTH, Array, compose, compose_flat
@@ -26,7 +29,7 @@ from raypeft.report.icl import IclRow
 from raypeft.report.numbers import Numbers
 from raypeft.report.scores import read_scores
 from raypeft.spec.plan import IclJob
-from raypeft.statistics import Bootstrap, Interval, Paired, Sampled, exact_share, holm, mcnemar, wilcoxon
+from raypeft.statistics import Bootstrap, Interval, Sampled, exact_share, holm, mcnemar, wilcoxon
 from raypeft.statistics.bootstrap import Statistic
 
 SEED = 42
@@ -45,6 +48,15 @@ class _System:
     runs: Sequence[ItemScores]
     sampled: Mapping[str, Sampled]
     intervals: Mapping[str, Interval]
+
+    @cached_property
+    def codebleu(self) -> list[Array]:
+        """Scores of the single items in every run."""
+        return [compose(run.codebleu)[:, 0] for run in self.runs]
+
+    def outcomes(self, metric: str) -> Sequence[NDArray[Any]]:
+        """What is compared of the single items in every run: their score, or whether the reference is found."""
+        return self.codebleu if metric == CODEBLEU else [run.hits(int(metric.removeprefix("em@"))) for run in self.runs]
 
 
 def weigh(numbers: Numbers) -> Numbers:
@@ -123,8 +135,9 @@ def _intervals(metrics: Mapping[str, Sampled], items: int) -> dict[str, Interval
 
 def _compare(metric: str, row: CellRow, first: _System, second: _System) -> Comparison:
     difference = first.sampled[metric] - second.sampled[metric]
-    tests = [_test(metric, first.runs[0], other) for other in second.runs]
-    gaps = [_value(metric, first.runs[0]) - _value(metric, other) for other in second.runs]
+    own, test = first.outcomes(metric)[0], wilcoxon if metric == CODEBLEU else mcnemar
+    tests = [test(own, other) for other in second.outcomes(metric)]
+    gaps = [float(own.mean() - other.mean()) for other in second.outcomes(metric)]
     agree = min(gaps) > 0 or max(gaps) < 0
     return Comparison(
         metric=metric,
@@ -136,24 +149,6 @@ def _compare(metric: str, row: CellRow, first: _System, second: _System) -> Comp
         p=max(test.p for test in tests) if agree else 1.0,
         effect=median(test.effect for test in tests),
     )
-
-
-def _test(metric: str, first: ItemScores, second: ItemScores) -> Paired:
-    if metric == CODEBLEU:
-        return wilcoxon(_item_codebleu(first), _item_codebleu(second))
-    k = int(metric.removeprefix("em@"))
-    return mcnemar(first.hits(k), second.hits(k))
-
-
-def _value(metric: str, scores: ItemScores) -> float:
-    """A run's value of what the test compares: the mean over items."""
-    if metric == CODEBLEU:
-        return float(_item_codebleu(scores).mean())
-    return float(scores.hits(int(metric.removeprefix("em@"))).mean())
-
-
-def _item_codebleu(scores: ItemScores) -> Array:
-    return compose(scores.codebleu)[:, 0]
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -105,7 +105,8 @@ class Bootstrap:
         """
         exact = np.asarray(columns, dtype=np.float64)
         total = exact.sum(axis=0)
-        sums = (self._counts @ exact.astype(np.float32)).astype(np.float64)
+        # One row a column, so that a statistic finds each column's sums side by side in memory.
+        sums = (exact.astype(np.float32).T @ self._counts.T).astype(np.float64).T
         left_out = total - exact
         return {
             name: Sampled(float(statistic(total)), statistic(sums), statistic(left_out))
