@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from raypeft.data.formats import SUFFIXES, read_rows
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import SPLITS, DatasetEntry, Split
-from raypeft.spec.study import Subsets
+from raypeft.spec.sections import Subsets
 
 __all__ = [
     "SPLITS",

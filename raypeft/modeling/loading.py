@@ -21,7 +21,7 @@ from raypeft.modeling.targets import target_lists
 from raypeft.spec.catalogue import Architecture, ModelEntry, TargetList
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import ResolvedStudy
-from raypeft.spec.study import Attention, Precision
+from raypeft.spec.sections import Attention, Precision
 from raypeft.spec.technique import Quantization
 
 

@@ -9,7 +9,7 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from raypeft.errors import UserError
-from raypeft.spec.study import Precision
+from raypeft.spec.sections import Precision
 from raypeft.spec.technique import Quantization
 
 # Their activations exceed the range of fp16, and the loss becomes NaN.

@@ -18,9 +18,10 @@ def write(run: Run) -> Path:
     """
     # matplotlib, scipy and jinja2 take seconds to import, which verbs that only read numbers do not have to wait for.
     from raypeft.files import write_bytes, write_text
-    from raypeft.report.content import cell_table, comparison_table, icl_table, trial_table
+    from raypeft.report.cell_tables import cell_table, trial_table
     from raypeft.report.differences import difference_table
     from raypeft.report.figures import write_figures
+    from raypeft.report.icl_tables import comparison_table, icl_table
     from raypeft.report.latex import to_latex
     from raypeft.report.numbers import gather
     from raypeft.report.page import render

@@ -10,8 +10,8 @@ from raypeft.spec.activations import Adapter
 from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.memory import GIB, Configuration, Device, Estimate, Workload, estimate
 from raypeft.spec.plan import Cell, Plan
+from raypeft.spec.sections import smaller_micro
 from raypeft.spec.shape import Shape, shape_of_folder
-from raypeft.spec.study import smaller_micro
 from raypeft.spec.technique import Dimension, Technique
 
 WITHOUT_MODULES = (None, "PromptTuningConfig", "PromptEncoderConfig", "PrefixTuningConfig")

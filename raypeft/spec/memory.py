@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raypeft.spec.activations import FP32, Adapter, Numbers, saved
+from raypeft.spec.sections import Training
 from raypeft.spec.shape import Shape
-from raypeft.spec.study import Training
 from raypeft.spec.technique import Quantization
 
 MIB, GIB = 2**20, 2**30

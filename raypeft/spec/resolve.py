@@ -1,6 +1,6 @@
 """From a study's name and overrides to a resolved study that needs no further file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,9 +8,11 @@ from pydantic import ValidationError
 
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import Catalogue, DatasetEntry, ModelEntry, shipped_catalogue
+from raypeft.spec.checking import check, named
 from raypeft.spec.direct import direct_models, is_direct
-from raypeft.spec.documents import dump_yaml, parse_yaml, read_yaml
-from raypeft.spec.loading import Strict, find, listed, problems, validate
+from raypeft.spec.documents import dump_yaml, read_yaml
+from raypeft.spec.loading import Strict, find, listed, validate
+from raypeft.spec.overrides import keep, set_key
 from raypeft.spec.scale import load_scale, shrink, stand_in
 from raypeft.spec.study import Study
 from raypeft.spec.technique import Technique, Value, load_technique
@@ -91,15 +93,15 @@ def resolve(
     if trials is not None:
         settings = [*settings, f"search.trials={trials}"]
     for setting in settings:
-        _set(content, setting)
+        set_key(content, setting)
     where = str(path) + (f", at scale {scale}" if scale else "") + "".join(f", with {setting}" for setting in settings)
     if isinstance(own := content.get("catalogue"), dict):
         content["catalogue"] = shipped_catalogue().completed(own)
     short = _name_direct_models(content, where)
-    _check(content, where)
-    _keep(content, "models", [short.get(model, model) for model in models])
-    _keep(content, "datasets", datasets)
-    _keep(content, "techniques", techniques)
+    check(content, where)
+    keep(content, "models", [short.get(model, model) for model in models])
+    keep(content, "datasets", datasets)
+    keep(content, "techniques", techniques)
     if smaller:
         stand_in(content, smaller, shipped_catalogue().extended(Study.model_validate(content).catalogue))
     study = validate(Study, content, where)
@@ -128,7 +130,7 @@ def _name_direct_models(content: dict[str, Any], where: str) -> dict[str, str]:
     Returns:
         The short name of each.
     """
-    sources = [name for _, name in _named(content, "models") if is_direct(name)]
+    sources = [name for _, name in named(content, "models") if is_direct(name)]
     own = content.get("catalogue") or {}
     if not sources or not isinstance(own, dict):
         return {}
@@ -151,112 +153,3 @@ def _name_direct_models(content: dict[str, Any], where: str) -> dict[str, str]:
     added = {name: entry.model_dump(exclude_unset=True) for name, entry in entries.items()}
     content["catalogue"] = {**own, "models": {**(own.get("models") or {}), **added}}
     return names
-
-
-def _check(content: Mapping[str, Any], where: str) -> None:
-    """Raise whatever is wrong with a study and the names in it, also where other parts of it are invalid."""
-    wrong: list[str] = []
-    try:
-        valid = Study.model_validate(content)
-        wrong += _unknown_skips(valid) + _wrong_joins(valid)
-    except ValidationError as error:
-        wrong += problems(error, content)
-    shipped = shipped_catalogue()
-    for kind, known in (("models", [*shipped.models]), ("datasets", [*shipped.datasets])):
-        own = content.get("catalogue")
-        own = own.get(kind) if isinstance(own, dict) else None
-        known += [entry for entry in own if entry not in known] if isinstance(own, dict) else []
-        further = "; a hub id (organisation/name) or a folder will do too" if kind == "models" else ""
-        wrong += [
-            f"{key}: unknown '{name}'; known: {', '.join(known)}{further}"
-            for key, name in _named(content, kind)
-            if name not in known and not (kind == "models" and is_direct(name))
-        ]
-    stems: dict[str, str] = {}
-    for key, name in _named(content, "techniques"):
-        if stems.setdefault(Path(name).stem, name) != name:
-            wrong.append(f"{key}: '{name}' and '{stems[Path(name).stem]}' have the same name; rename one file")
-        try:
-            load_technique(name)
-        except UserError as error:
-            wrong.append(f"{key}: " + str(error).replace("\n", "\n    "))
-    protocol = content.get("protocol")
-    point = protocol.get("point") if isinstance(protocol, dict) else None
-    wrong += [
-        f"protocol.point.{name}: is none of the study's techniques: {', '.join(stems)}"
-        for name in (point if isinstance(point, dict) else ())
-        if name not in stems
-    ]
-    if wrong:
-        raise listed(list(dict.fromkeys(wrong)), where)
-
-
-def _unknown_skips(study: Study) -> list[str]:
-    """Names that `icl.skip` has and the study has not."""
-    known = {"models": {model for model, _ in study.pairs()}, "datasets": set(study.datasets)}
-    return [
-        f"icl.skip.{index}.{kind}: '{name}' is not in the study"
-        for index, skip in enumerate(study.icl.skip if study.icl else ())
-        for kind, names in known.items()
-        for name in getattr(skip, kind) or ()
-        if name not in names
-    ]
-
-
-def _wrong_joins(study: Study) -> list[str]:
-    """Joint data sets whose parts are unknown, or joint themselves."""
-    known = shipped_catalogue().extended(study.catalogue).datasets
-    return [
-        f"datasets: '{name}' joins '{member}', which is {'joint itself' if member in known else 'unknown'}"
-        for name in study.datasets
-        for member in (known[name].join if name in known else None) or ()
-        if member not in known or known[member].join
-    ]
-
-
-def _named(content: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
-    """(key, name) of every name in a list, or in the lists of groups, of a study that may be invalid."""
-    present = content.get(key)
-    lists = present if isinstance(present, dict) else {None: present}
-    for group, names in lists.items():
-        for name in names if isinstance(names, list) else ():
-            if isinstance(name, str):
-                yield key if group is None else f"{key}.{group}", name
-
-
-def _set(content: dict[str, Any], setting: str) -> None:
-    key, separator, text = setting.partition("=")
-    if not separator or not all(key.split(".")):
-        raise UserError(f"'{setting}' is not key=value", where="--set", hint="For example --set training.epochs=3")
-    *parents, last = key.split(".")
-    for parent in parents:
-        if content.get(parent) is None:
-            content[parent] = {}
-        content = content[parent]
-        if not isinstance(content, dict):
-            raise UserError(f"'{parent}' holds no keys", where=f"--set {key}")
-    try:
-        content[last] = parse_yaml(text)
-    except ValueError as error:
-        raise UserError(f"'{text}' is not a YAML value: {error}", where=f"--set {key}") from error
-
-
-def _keep(content: dict[str, Any], key: str, wanted: Sequence[str]) -> None:
-    """Reduce a list, or the lists of groups, to the wanted names; groups left empty go, on both sides."""
-    if not wanted:
-        return
-    known = list(dict.fromkeys(name for _, name in _named(content, key)))
-    if unknown := [name for name in wanted if name not in known]:
-        raise UserError(
-            f"'{unknown[0]}' is not in the study",
-            where=f"--{key.removesuffix('s')}",
-            hint=f"It has: {', '.join(known)}",
-        )
-    present = content[key]
-    if isinstance(present, list):
-        content[key] = [name for name in present if name in wanted]
-        return
-    kept = {group: [name for name in names if name in wanted] for group, names in present.items()}
-    for side in ("models", "techniques"):
-        if isinstance(groups := kept if side == key else content[side], dict):
-            content[side] = {group: names for group, names in groups.items() if kept[group]}

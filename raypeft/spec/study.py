@@ -1,213 +1,24 @@
 """Studies: models x datasets x techniques, and how to search, train and test them."""
 
-from collections.abc import Hashable
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import model_validator
 
 from raypeft.spec.catalogue import Catalogue
 from raypeft.spec.loading import Inconsistent, Strict
 from raypeft.spec.protocol import Protocol
-
-Positive = Annotated[int, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0)]
-Each = TypeVar("Each", bound=Hashable)
-
-
-def _distinct(values: list[Each]) -> list[Each]:
-    if twice := [value for index, value in enumerate(values) if value in values[:index]]:
-        raise ValueError(f"'{twice[0]}' stands twice")
-    return values
-
-
-Distinct = Annotated[list[Each], Field(min_length=1), AfterValidator(_distinct)]
-Names = Distinct[str]
-Groups = Annotated[dict[str, Names], Field(min_length=1)]
-NamesOrGroups = Annotated[
-    Annotated[Names, Tag("names")] | Annotated[Groups, Tag("groups")],
-    Discriminator(lambda value: "groups" if isinstance(value, dict) else "names"),
-]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
-PAPER_SEEDS = [42, 777, 5432, 55555, 97]
-
-
-def smaller_micro(batch: int, micro: int) -> int:
-    """Half a micro-batch, or the number next below that divides the batch."""
-    return max(size for size in range(1, micro // 2 + 1) if batch % size == 0)
-
-
-class Search(Strict):
-    """Hyperparameter search inside each cell, for studies whose mode is `search`.
-
-    Attributes:
-        trials: hyperparameter points a cell; the first is the paper's.
-        sampler: Optuna sampler: `tpe` learns from the cell's earlier trials, `random` does not.
-        seed: seed of the suggestions.
-    """
-
-    trials: Positive = 8
-    sampler: Literal["tpe", "random"] = "tpe"
-    seed: Seed = 42
-
-
-class EarlyStopping(Strict):
-    """Asynchronous successive halving inside each cell (Li et al., 2020).
-
-    Attributes:
-        grace: reports before a trial can be stopped.
-        factor: of the trials at a rung, the best 1/factor go on.
-    """
-
-    grace: Positive = 5
-    factor: int = Field(default=3, ge=2)
-
-
-class Training(Strict):
-    """How a trial is trained.
-
-    Attributes:
-        epochs: most epochs of a trial.
-        batch: effective batch size.
-        micro_batch: sequences a forward pass; the rest of the batch is accumulated.
-        optimizer: `adafactor` is the paper's.
-        warmup: share of the steps with a rising learning rate, which then falls linearly to zero.
-        weight_decay: the paper has none.
-        evaluate_every: epochs between reports.
-        precision: `auto` is bf16 on GPUs that have it, fp16 on others, fp32 without a GPU. T5 models, which overflow in
-            fp16, take fp32 instead. Trainable weights are always fp32.
-        attention: implementation of attention; `auto` is SDPA where the model has it, else `eager`.
-        gradient_checkpointing: computes activations again in the backward pass instead of keeping them. Prefix tuning
-            does without, since its keys and values would be dropped.
-        seed: of initialisation, data order and dropout.
-    """
-
-    epochs: float = Field(default=5, gt=0)
-    batch: Positive = 8
-    micro_batch: Positive | None = None
-    optimizer: Literal["adafactor", "adamw_torch"] = "adafactor"
-    warmup: float = Field(default=0.05, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    evaluate_every: float = Field(default=0.2, gt=0)
-    precision: Precision = "auto"
-    attention: Attention = "auto"
-    gradient_checkpointing: bool = False
-    seed: Seed = 42
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        wrong = []
-        if self.micro_batch is not None and self.batch % self.micro_batch:
-            wrong.append(("micro_batch", f"is {self.micro_batch}, but must divide batch ({self.batch})"))
-        if self.evaluate_every > self.epochs:
-            wrong.append(
-                ("evaluate_every", f"is {self.evaluate_every:g}, but must not exceed epochs ({self.epochs:g})")
-            )
-        if wrong:
-            raise Inconsistent(wrong)
-        return self
-
-    def steps(self, items: int) -> int:
-        """Optimiser steps of a trial that runs to its end; the last batch of an epoch may be smaller."""
-        return round(self.epochs * -(-items // self.batch))
-
-    @property
-    def reports(self) -> int:
-        """Reports of a trial that runs to its end, not counting the one before training."""
-        return round(self.epochs / self.evaluate_every)
-
-
-class Validation(Strict):
-    """How trials are compared.
-
-    Attributes:
-        select_by: `loss` takes a cell's checkpoint of lowest validation loss, `em@10` that of highest EM@10.
-        em_items: validation items that EM@10 is computed on, a seeded subset, or `all`.
-    """
-
-    select_by: Literal["loss", "em@10"] = "loss"
-    em_items: Positive | Literal["all"] = "all"
-
-
-class Test(Strict):
-    """Final decoding: beam search, also used for EM@10 during training.
-
-    Attributes:
-        beams: beam width, at least 2.
-        candidates: ranked candidates kept an item.
-        decode_batch: items decoded together.
-    """
-
-    __test__ = False
-
-    beams: int = Field(default=10, ge=2)
-    candidates: Positive = 10
-    decode_batch: Positive = 16
-
-    @model_validator(mode="after")
-    def _enough_beams(self) -> Self:
-        if self.candidates > self.beams:
-            raise Inconsistent([("candidates", f"is {self.candidates}, but must not exceed beams ({self.beams})")])
-        return self
-
-
-class Skip(Strict):
-    """Models and data sets that in-context learning leaves out: every pair of the two; absent, all of them.
-
-    Attributes:
-        models, datasets: names, as the study has them.
-        reason: why, for the plan and the report.
-    """
-
-    models: Names | None = None
-    datasets: Names | None = None
-    reason: Annotated[str, Field(min_length=1)]
-
-
-class Icl(Strict):
-    """In-context learning: the base model with examples in its prompt.
-
-    Attributes:
-        examples: numbers of examples; each seed draws its own, the same for every test item. Zero runs once.
-        seeds: of the draws.
-        skip: what is left out.
-    """
-
-    examples: Distinct[Annotated[int, Field(ge=0)]] = [0, 1, 2, 3]
-    seeds: Distinct[Seed] = PAPER_SEEDS
-    skip: list[Skip] = []
-
-    def skipped(self, model: str, dataset: str) -> str | None:
-        """Why a model on a data set is left out; none where it is not."""
-        for skip in self.skip:
-            if model in (skip.models or [model]) and dataset in (skip.datasets or [dataset]):
-                return skip.reason
-        return None
-
-
-class Subsets(Strict):
-    """Seeded subsets of the splits, for runs that must fit a small machine; nothing means the whole split."""
-
-    train: Positive | None = None
-    validation: Positive | None = None
-    test: Positive | None = None
-    seed: Seed = 42
-
-
-class Resources(Strict):
-    """What a trial gets.
-
-    Attributes:
-        gpus_per_trial: used where there are GPUs.
-        cpus_per_trial: cores of a trial, and its torch threads; a GPU trial reserves no more than there are.
-        concurrent: most trials at a time; nothing means as many as fit.
-        gpu_memory_gb: GPU memory of a trial or job in GiB, as a card of that size has it; nothing means the whole card.
-    """
-
-    gpus_per_trial: float = Field(default=1, ge=0)
-    cpus_per_trial: Positive = 1
-    concurrent: Positive | None = None
-    gpu_memory_gb: float | None = Field(default=None, gt=0)
+from raypeft.spec.sections import (
+    EarlyStopping,
+    Icl,
+    Names,
+    NamesOrGroups,
+    Resources,
+    Search,
+    Subsets,
+    Test,
+    Training,
+    Validation,
+)
 
 
 class Study(Strict):

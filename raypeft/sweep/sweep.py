@@ -17,7 +17,7 @@ from raypeft.spec.catalogue import EMBEDDED, shipped_catalogue
 from raypeft.spec.cost import Cost
 from raypeft.spec.loading import shipped
 from raypeft.spec.resolve import ResolvedStudy
-from raypeft.spec.study import Resources
+from raypeft.spec.sections import Resources
 from raypeft.spec.technique import load_technique
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.recorder import WORKER_DEATHS, Halt, Recorder
@@ -52,7 +52,9 @@ def sweep(run: Run, progress: Progress, interruption: Interruption) -> None:
     searcher.enqueue(left)
     if not left:
         return
-    if not brought(plan.resolved) and (problems := ray.get(ray.remote(check_techniques).remote(str(run.folder)))):
+    if not needs_no_preflight(plan.resolved) and (
+        problems := ray.get(ray.remote(check_techniques).remote(str(run.folder)))
+    ):
         raise UserError("\n" + "\n".join(f"  {problem}" for problem in problems), where=str(run.study_file))
     if warning := disk.outlook(run.folder, Cost(plan).run_bytes()):
         progress.say(warning)
@@ -93,7 +95,7 @@ def sweep(run: Run, progress: Progress, interruption: Interruption) -> None:
         raise KeyboardInterrupt
 
 
-def brought(resolved: ResolvedStudy) -> bool:
+def needs_no_preflight(resolved: ResolvedStudy) -> bool:
     """Whether a study has only models and unquantised techniques of the package's own, which the tests know to agree.
 
     Then there is nothing for a worker to check, which takes it some seconds.

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
-from raypeft.spec.study import Study, smaller_micro
+from raypeft.spec.sections import smaller_micro
+from raypeft.spec.study import Study
 
 
 @dataclass

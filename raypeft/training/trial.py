@@ -22,7 +22,7 @@ from raypeft.modeling.loading import Base
 from raypeft.modeling.memory import give_back, is_out_of_memory
 from raypeft.modeling.training_state import save_training_state
 from raypeft.spec.plan import Plan
-from raypeft.spec.study import Training
+from raypeft.spec.sections import Training
 from raypeft.spec.technique import Technique, Value
 from raypeft.training.batches import Batches
 from raypeft.training.checkpoint import Checkpoint, last_intact

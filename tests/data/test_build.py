@@ -11,7 +11,7 @@ from raypeft.data.build import build_codealpacapy, write_splits
 from raypeft.data.sources import Item, load_split
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import DatasetEntry
-from raypeft.spec.study import Subsets
+from raypeft.spec.sections import Subsets
 
 
 def row(instruction: Any, given: Any = "", output: Any = "x = 1") -> dict[str, Any]:

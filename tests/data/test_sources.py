@@ -14,7 +14,7 @@ import pytest
 from raypeft.data.sources import SPLITS, Item, content_hash, load_split, local_folder, subset
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import DatasetEntry, shipped_catalogue
-from raypeft.spec.study import Subsets
+from raypeft.spec.sections import Subsets
 
 ALL = Subsets()
 

@@ -17,7 +17,7 @@ from raypeft.modeling.precision import Hardware, compute_dtype
 from raypeft.spec.catalogue import ModelEntry, shipped_catalogue
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Cell, IclJob, Plan
-from raypeft.spec.study import Attention, Precision
+from raypeft.spec.sections import Attention, Precision
 from tests.modeling.conftest import Bases
 
 TINY = PACKAGE / "embedded" / "models" / "tiny-decoder"

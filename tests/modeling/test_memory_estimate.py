@@ -18,8 +18,8 @@ from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.footprint import adapter_of
 from raypeft.spec.memory import QUANTIZED, Configuration
 from raypeft.spec.plan import Plan
+from raypeft.spec.sections import Training
 from raypeft.spec.shape import Shape, shape_of_folder
-from raypeft.spec.study import Training
 from raypeft.spec.technique import load_technique
 from tests.modeling.conftest import EVERY_TECHNIQUE, TOKENIZER_FILES, Bases
 

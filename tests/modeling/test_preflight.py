@@ -13,7 +13,7 @@ from raypeft.modeling.preflight import study_problems
 from raypeft.spec.loading import shipped
 from raypeft.spec.resolve import ResolvedStudy, resolve
 from raypeft.spec.technique import load_technique
-from raypeft.sweep.sweep import brought
+from raypeft.sweep.sweep import needs_no_preflight
 
 UNQUANTISED = "[full, lora, ia3, prompt_tuning, prefix_tuning, dora, rslora, adalora, vera, p_tuning]"
 SHAPE = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -54,7 +54,7 @@ def test_only_what_the_package_brings_goes_unchecked(
     models: str, techniques: str, setting: str, expected: bool
 ) -> None:
     resolved = study(models, techniques, setting)
-    assert brought(resolved) is expected
+    assert needs_no_preflight(resolved) is expected
     if expected:
         assert study_problems(resolved) == []
 
@@ -65,7 +65,7 @@ def test_a_technique_of_the_users_own_is_checked(tmp_path: Path, monkeypatch: py
     (tmp_path / "search_spaces").mkdir()
     for name, changed in (("lora", text.replace("lora_dropout", "lora_drop")), ("mine", text)):
         (tmp_path / "search_spaces" / f"{name}.yaml").write_text(changed)
-        assert not brought(study("[tiny-decoder]", f"[{name}]"))
+        assert not needs_no_preflight(study("[tiny-decoder]", f"[{name}]"))
 
 
 def test_models_without_a_chat_template_are_told_before_training() -> None:

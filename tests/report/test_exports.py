@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raypeft.report import write, write_peft
-from raypeft.report.content import cell_table
+from raypeft.report.cell_tables import cell_table
 from raypeft.report.formatting import percent
 from raypeft.report.latex import escape, to_latex
 from raypeft.report.numbers import gather

@@ -7,7 +7,8 @@ import pytest
 from raypeft.cli.status import _table
 from raypeft.files import write_json, write_text
 from raypeft.report import write
-from raypeft.report.content import cell_table, comparison_table
+from raypeft.report.cell_tables import cell_table
+from raypeft.report.icl_tables import comparison_table
 from raypeft.report.numbers import gather
 from raypeft.report.standing import standing
 from raypeft.run import Run

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from raypeft.report import write
-from raypeft.report.content import cell_table, comparison_table, icl_table, trial_table
+from raypeft.report.cell_tables import cell_table, trial_table
 from raypeft.report.differences import difference_table
 from raypeft.report.formatting import hyperparameters, last_line, one_line, points
+from raypeft.report.icl_tables import comparison_table, icl_table
 from raypeft.report.numbers import Numbers, gather
 from raypeft.report.tables import Column, Table, to_csv, to_markdown
 from raypeft.report.weighing import weigh

@@ -9,8 +9,8 @@ from raypeft.spec.footprint import Footprint, adapter_of, footprint, shape_of
 from raypeft.spec.memory import GIB, MIB, Configuration, Workload, estimate
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
+from raypeft.spec.sections import Training
 from raypeft.spec.shape import Shape
-from raypeft.spec.study import Training
 
 PAPER = Workload(micro=8, batch=8, decode=16, beams=10, prompt=64, code=64)
 TARGETS = {"attention": ["q_proj", "k_proj", "v_proj"], "feedforward": ["gate_proj", "up_proj", "down_proj"]}

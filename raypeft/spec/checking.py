@@ -1,0 +1,89 @@
+"""What may be wrong with a study and the names in it, told all at once."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from raypeft.errors import UserError
+from raypeft.spec.catalogue import shipped_catalogue
+from raypeft.spec.direct import is_direct
+from raypeft.spec.loading import listed, problems
+from raypeft.spec.study import Study
+from raypeft.spec.technique import load_technique
+
+
+def check(content: Mapping[str, Any], where: str) -> None:
+    """Check a study and the names in it, each also where other parts of it are invalid.
+
+    Raises:
+        UserError: everything that is wrong.
+    """
+    wrong: list[str] = []
+    try:
+        valid = Study.model_validate(content)
+        wrong += _unknown_skips(valid) + _wrong_joins(valid)
+    except ValidationError as error:
+        wrong += problems(error, content)
+    shipped = shipped_catalogue()
+    for kind, known in (("models", [*shipped.models]), ("datasets", [*shipped.datasets])):
+        own = content.get("catalogue")
+        own = own.get(kind) if isinstance(own, dict) else None
+        known += [entry for entry in own if entry not in known] if isinstance(own, dict) else []
+        further = "; a hub id (organisation/name) or a folder will do too" if kind == "models" else ""
+        wrong += [
+            f"{key}: unknown '{name}'; known: {', '.join(known)}{further}"
+            for key, name in named(content, kind)
+            if name not in known and not (kind == "models" and is_direct(name))
+        ]
+    stems: dict[str, str] = {}
+    for key, name in named(content, "techniques"):
+        if stems.setdefault(Path(name).stem, name) != name:
+            wrong.append(f"{key}: '{name}' and '{stems[Path(name).stem]}' have the same name; rename one file")
+        try:
+            load_technique(name)
+        except UserError as error:
+            wrong.append(f"{key}: " + str(error).replace("\n", "\n    "))
+    protocol = content.get("protocol")
+    point = protocol.get("point") if isinstance(protocol, dict) else None
+    wrong += [
+        f"protocol.point.{name}: is none of the study's techniques: {', '.join(stems)}"
+        for name in (point if isinstance(point, dict) else ())
+        if name not in stems
+    ]
+    if wrong:
+        raise listed(list(dict.fromkeys(wrong)), where)
+
+
+def _unknown_skips(study: Study) -> list[str]:
+    """Names that `icl.skip` has and the study has not."""
+    known = {"models": {model for model, _ in study.pairs()}, "datasets": set(study.datasets)}
+    return [
+        f"icl.skip.{index}.{kind}: '{name}' is not in the study"
+        for index, skip in enumerate(study.icl.skip if study.icl else ())
+        for kind, names in known.items()
+        for name in getattr(skip, kind) or ()
+        if name not in names
+    ]
+
+
+def _wrong_joins(study: Study) -> list[str]:
+    """Joint data sets whose parts are unknown, or joint themselves."""
+    known = shipped_catalogue().extended(study.catalogue).datasets
+    return [
+        f"datasets: '{name}' joins '{member}', which is {'joint itself' if member in known else 'unknown'}"
+        for name in study.datasets
+        for member in (known[name].join if name in known else None) or ()
+        if member not in known or known[member].join
+    ]
+
+
+def named(content: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
+    """(key, name) of every name in a list, or in the lists of groups, of a study that may be invalid."""
+    present = content.get(key)
+    lists = present if isinstance(present, dict) else {None: present}
+    for group, names in lists.items():
+        for name in names if isinstance(names, list) else ():
+            if isinstance(name, str):
+                yield key if group is None else f"{key}.{group}", name
