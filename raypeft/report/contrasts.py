@@ -17,7 +17,7 @@ class Leader:
     """The best cell of a group of models on one test set.
 
     Attributes:
-        title: the group's name; the model's title where the study has no groups.
+        title: the group's name in quotes; the model's title where the study has no groups.
     """
 
     title: str
@@ -78,7 +78,7 @@ def _groups(numbers: Numbers) -> list[tuple[str, set[tuple[str, str]]]]:
     """Title and (model, technique) pairs of every group of models."""
     resolved = numbers.run.plan.resolved
     if is_grouped(numbers):
-        groups = [*resolved.study.grouped_pairs().items()]
+        groups = [(f"“{group}”", pairs) for group, pairs in resolved.study.grouped_pairs().items()]
     else:
         pairs = resolved.study.pairs()
         groups = [

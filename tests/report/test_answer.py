@@ -152,8 +152,8 @@ def test_groups_of_models_are_compared_by_their_best_cells(begin: Callable[..., 
     ):
         record_items(record, cell, right)
     assert answer(weigh(gather(record.run)))[1:] == [
-        "Between groups of models, the highest EM@10 was that of large on Snippets (LoRA for Tiny decoder, 75.0 %, "
-        "above small); this goes by 3 paired tests on 40 test items, at 5 % after Holm's correction for their number."
+        "Between groups of models, the highest EM@10 was that of “large” on Snippets (LoRA for Tiny decoder, 75.0 %, "
+        "above “small”); this goes by 3 paired tests on 40 test items, at 5 % after Holm's correction for their number."
     ]
 
 
