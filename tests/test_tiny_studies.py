@@ -1,5 +1,8 @@
 """A research question from start to report at tiny scale, as a user runs it."""
 
+import csv
+import json
+
 import pytest
 
 from raypeft.run import Run
@@ -40,6 +43,12 @@ def test_the_third_question_runs_from_start_to_report(run: Run) -> None:
     assert all(row["state"] == "finished" and row["paper_point"] for row in run.trials())
     page = (run.report_folder / "index.html").read_text(encoding="utf-8")
     assert "Does one LoRA adapter trained jointly on both data sets do as well as one for each?" in page
+    # Four items cannot support a difference.
+    joint, _ = json.loads((run.report_folder / "results.json").read_text(encoding="utf-8"))["answer"]
+    assert joint.startswith("After joint training, EM@10 on the test items was not told apart from that after training")
+    with (run.report_folder / "tables" / "differences.csv").open(encoding="utf-8", newline="") as file:
+        compared = [(row["test_set"], row["dataset"], row["second_dataset"]) for row in csv.DictReader(file)]
+    assert compared == [(name, "snippets-joint", name) for name in ("snippets-collections", "snippets-texts")]
 
 
 def test_its_report_works_in_a_browser(run: Run) -> None:

@@ -67,7 +67,7 @@ def difference_table(numbers: Numbers) -> Table:
         *_columns(CODEBLEU, "CodeBLEU", "Cliff's delta"),
         Column("test_items", "", lambda row: row.of.items),
     ]
-    family = len(numbers.evidence.comparisons) // 2
+    family = sum(found.metric == numbers.metric for found in numbers.evidence.comparisons)
     several = any(len(pair.cells) > 1 for pair in numbers.pairs)
     compared = ["the techniques of a model and data set with each other"] if several else []
     compared += ["techniques with in-context learning (ICL)"] if numbers.icl else []
