@@ -18,7 +18,7 @@ MIB, GIB = 2**20, 2**30
 CUDA_CONTEXT = 512 * MIB
 FRAMEWORK = {"gpu": CUDA_CONTEXT, "cpu": 520 * MIB}
 BITSANDBYTES = {"gpu": 0, "cpu": 100 * MIB}
-# What comes and goes takes so many times its size: the C library's heap has gaps. On a GPU see `footprint.HEADROOM`.
+# What comes and goes takes so many times its size: the C library's heap has gaps. On a GPU see `footprint.USABLE`.
 HEAP = {"gpu": 1.0, "cpu": 1.15}
 # bitsandbytes: nf4 with one 8-bit scale to 64 weights, which have one fp32 scale to 256 of them; int8.
 QUANTIZED: Mapping[Quantization, float] = {"4bit": 0.5 + 1 / 64 + 4 / (64 * 256), "8bit": 1.0}
