@@ -45,8 +45,13 @@ def loaded(*arguments: str) -> set[str]:
 )
 def test_a_light_verb_loads_nothing_heavy(arguments: list[str]) -> None:
     modules = loaded(RUN, *arguments)
-    assert {"raypeft", "typer", "pydantic"} <= modules
+    assert {"raypeft", "typer"} <= modules
     assert modules & HEAVY == set()
+
+
+def test_the_list_of_verbs_loads_none_of_them() -> None:
+    modules = loaded(RUN, "--help")
+    assert modules & {"pydantic", "yaml", "huggingface_hub", "httpx2"} == set()
 
 
 @pytest.mark.parametrize(

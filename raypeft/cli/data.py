@@ -26,7 +26,13 @@ _LEAKS = {
     "origin": ("origin", "origins"),
 }
 
-data = typer.Typer(help="Check a data set, or build one from its source.", no_args_is_help=True)
+data = typer.Typer(
+    help="Check a data set, or build one from its source.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 @data.command("check")

@@ -1,0 +1,59 @@
+"""The verbs of the command line, each of whose modules is imported when it is called."""
+
+from importlib import import_module
+from typing import Any, cast
+
+import typer
+from typer.core import TyperGroup
+
+# In the order of the help, which needs no module of a verb. A module has its verb under its own name.
+VERBS = {
+    "study": "Run a study, or go on with it where it was interrupted.",
+    "status": "Show the progress of cells, trials and jobs.",
+    "trials": "List the trials that have begun.",
+    "trial": "Show one trial: curve, memory, files, predictions.",
+    "dashboard": "Say where Ray's dashboard is and how to get in.",
+    "report": "Build tables, figures and HTML again.",
+    "recommend": "Recommend a technique within memory and time.",
+    "generate": "Print candidates for intents of your own.",
+    "export": "Write a cell's adapter as a folder that peft loads.",
+    "evaluate": "Test a model, or an adapter made elsewhere.",
+    "list": "List models, datasets, techniques or studies.",
+    "fetch": "Fetch every model and data set of a study.",
+    "doctor": "Check packages, hardware, disk and hub.",
+    "data": "Check a data set, or build one from its source.",
+}
+
+
+class Verbs(TyperGroup):
+    """A group of commands that are imported when they are called (typer.core.TyperGroup)."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast(Any, dict.fromkeys(VERBS))  # the names, from which typer makes its suggestions
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a verb; none where there is no such verb."""
+        if cmd_name in VERBS and self.commands[cmd_name] is None:
+            self.commands[cmd_name] = _command(cmd_name)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of verbs."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*VERBS.items()])
+
+
+def _command(verb: str) -> Any:
+    """The click command that typer makes of a verb's function, or of its group of functions."""
+    module = import_module(f"raypeft.cli.{verb}")
+    found = getattr(module, verb, None) or getattr(module, f"{verb}_")
+    if not isinstance(found, typer.Typer):
+        function, found = (
+            found,
+            typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None),
+        )
+        found.command(verb)(function)
+    command = typer.main.get_command(found)
+    command.name = verb
+    return command
