@@ -51,15 +51,15 @@ def test_scores_are_those_of_the_training_pass(
 
     (output,) = outputs
     candidates = [(prompt, one) for prompt, item in zip(prompts, found, strict=True) for one in item]
-    endings = set()
+    ended = 0
     for (prompt, candidate), row in zip(candidates, output.sequences.tolist(), strict=True):
         new = row[1 : 1 + NEW_TOKENS]
         if tokenizer.eos_token_id in new:
             new = new[: new.index(tokenizer.eos_token_id) + 1]
-        endings.add(new[-1] == tokenizer.eos_token_id)
+        ended += new[-1] == tokenizer.eos_token_id
         assert candidate.text == tokenizer.decode(new, skip_special_tokens=True)
         assert candidate.score == pytest.approx(training_score(model, prompt, new), abs=1e-5)
-    assert True in endings
+    assert ended, "no candidate ends by itself, so that case is not compared"
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES)
