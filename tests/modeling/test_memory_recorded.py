@@ -1,0 +1,60 @@
+"""Estimates for a GPU against peaks that `benchmarks/memory.py` measured on one NVIDIA H200 (torch 2.11, CUDA 13)."""
+
+from pathlib import Path
+
+import pytest
+import transformers
+
+from benchmarks.memory_grids import MODELS
+from raypeft.spec.footprint import Footprint, footprint
+from raypeft.spec.plan import Plan
+from raypeft.spec.resolve import resolve
+
+# MiB in training and in decoding: 64 + 64 tokens, micro-batch 8, 8 x 10 beams (docs/studies.md).
+MEASURED = [
+    ("code-llama-7b", "lora", (), 18_782, 18_643),
+    ("code-llama-7b", "lora", ("training.gradient_checkpointing=true",), 14_113, 18_643),
+    ("code-llama-7b", "qlora_8bit", (), 18_838, 18_084),
+    ("code-llama-7b", "qlora_4bit", (), 12_392, 15_091),
+    ("code-llama-7b", "ia3", (), 19_891, 18_614),
+    ("code-llama-7b", "prefix_tuning", (), 18_075, 19_398),
+    ("codegen-130m", "full", (), 2_772, 2_291),
+    ("t5-150m", "full", (), 2_227, 1_791),
+]
+
+
+def at(limit_mib: float, folder: Path, model: str, technique: str, settings: tuple[str, ...]) -> Footprint:
+    """What the plan says of a trial under a limit."""
+    kind, arguments = MODELS[model]
+    getattr(transformers, kind)(**arguments).save_pretrained(folder / model)
+    lengths = "max_prompt_tokens: 64, max_code_tokens: 64"
+    plan = Plan(
+        resolve(
+            "quickstart",
+            settings=[
+                f"models=[{folder / model}]",
+                "datasets=[long]",
+                f"catalogue.datasets.long={{title: Long, folder: {folder}, {lengths}}}",
+                f"techniques=[{technique}]",
+                "mode=paper",
+                "training.batch=8",
+                "test.decode_batch=8",
+                f"resources.gpu_memory_gb={limit_mib / 1024}",
+                *settings,
+            ],
+        )
+    )
+    found = footprint(plan, plan.cells[0])
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("model", "technique", "settings", "training", "decoding"), MEASURED)
+def test_a_peak_is_estimated_within_15_percent_and_not_said_to_fit_into_less(
+    tmp_path: Path, model: str, technique: str, settings: tuple[str, ...], training: int, decoding: int
+) -> None:
+    found = at(max(training, decoding), tmp_path, model, technique, settings)
+    assert sum(found.estimate.training.values()) / 2**20 == pytest.approx(training, rel=0.15)
+    assert sum(found.estimate.decoding.values()) / 2**20 == pytest.approx(decoding, rel=0.15)
+    assert found.fits != "yes"
+    assert at(1.4 * max(training, decoding), tmp_path, model, technique, settings).fits == "yes"
