@@ -47,13 +47,11 @@ class Verbs(TyperGroup):
 def _command(verb: str) -> Any:
     """The click command that typer makes of a verb's function, or of its group of functions."""
     module = import_module(f"raypeft.cli.{verb}")
-    found = getattr(module, verb, None) or getattr(module, f"{verb}_")
-    if not isinstance(found, typer.Typer):
-        function, found = (
-            found,
-            typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None),
-        )
-        found.command(verb)(function)
-    command = typer.main.get_command(found)
+    group = getattr(module, verb, None) or getattr(module, f"{verb}_")
+    if not isinstance(group, typer.Typer):
+        function = group
+        group = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        group.command(verb)(function)
+    command = typer.main.get_command(group)
     command.name = verb
     return command

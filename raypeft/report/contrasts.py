@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from raypeft.report.cells import CellRow
@@ -89,15 +90,12 @@ def _groups(numbers: Numbers) -> list[tuple[str, set[tuple[str, str]]]]:
 
 def _inside(numbers: Numbers) -> Iterator[Contrast]:
     for pair in numbers.pairs:
-        tested = [row for row in pair.cells if row.metrics.get(numbers.metric) is not None]
         icl = [row for row in pair.icl if numbers.metric in row.metrics]
-        for place, first in enumerate(tested):
-            others: list[CellRow | IclRow] = [*tested[place + 1 :], *icl]
+        for place, first in enumerate(pair.measured):
+            others: list[CellRow | IclRow] = [*pair.measured[place + 1 :], *icl]
             yield from ((first, second) for second in others)
 
 
 def _between_leaders(numbers: Numbers) -> Iterator[Contrast]:
     for several in leaders(numbers).values():
-        for place, first in enumerate(several):
-            for second in several[place + 1 :]:
-                yield first.row, second.row
+        yield from combinations([leader.row for leader in several], 2)

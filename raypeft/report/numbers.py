@@ -35,9 +35,14 @@ class Pair:
         return [row for row in self.cells if row.best]
 
     @property
+    def measured(self) -> list[CellRow]:
+        """Techniques that have a value of the metric."""
+        return [row for row in self.cells if row.metrics.get(self.metric) is not None]
+
+    @property
     def runner_up(self) -> CellRow | None:
         """The best of the other techniques."""
-        others = [row for row in self.cells if not row.best and row.metrics.get(self.metric) is not None]
+        others = [row for row in self.measured if not row.best]
         return max(others, key=lambda row: row.metrics[self.metric] or 0.0, default=None)
 
     @property

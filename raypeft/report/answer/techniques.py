@@ -40,7 +40,7 @@ def _best(numbers: Numbers, pairs: Sequence[Pair]) -> str:
     wins = Counter(numbers.technique(row) for pair in pairs for row in pair.best)
     places = joined([f"{name} in {number}" for name, number in wins.most_common()])
     ties = " (ties counted for each)" if wins.total() > len(pairs) else ""
-    clear = sum(rivals(numbers, pair.best[0], _others(numbers, pair)) == [] for pair in pairs)
+    clear = sum(rivals(numbers, pair.best[0], _others(pair)) == [] for pair in pairs)
     return (
         f"of {len(pairs)} pairs of model and data set, the highest EM@{numbers.k} on the test items was "
         f"that of {places}{ties}; it was above that of every other technique in {clear or 'none'} of them"
@@ -52,7 +52,7 @@ def _result(numbers: Numbers, pair: Pair) -> str:
     best, *tied = pair.best
     names = joined([numbers.technique(row) for row in pair.best]) + (" (tied)" if tied else "")
     head = f"{names} for {_title(numbers, pair)} ({_value(numbers, best)}"
-    others = _others(numbers, pair)
+    others = _others(pair)
     near = rivals(numbers, best, others)
     if near is None:
         return f"{head})"
@@ -67,7 +67,7 @@ def _memory(numbers: Numbers, pairs: Sequence[Pair]) -> str:
     """What the technique of least memory saves; nothing without a GPU, where memory is that of a whole process."""
     if not numbers.run.manifest().get("gpus"):
         return ""
-    known = [pair for pair in pairs if all(_mebibytes(row) for row in _tested(numbers, pair))]
+    known = [pair for pair in pairs if all(_mebibytes(row) for row in pair.measured)]
     cheaper = [(pair, row) for pair in known if (row := _cheapest(numbers, pair)) not in pair.best]
     if not known:
         return ""
@@ -85,19 +85,15 @@ def _memory(numbers: Numbers, pairs: Sequence[Pair]) -> str:
 
 def _cheapest(numbers: Numbers, pair: Pair) -> CellRow:
     """The technique of least memory; of several the one that reaches most."""
-    return min(_tested(numbers, pair), key=lambda row: (_mebibytes(row), -(row.metrics[numbers.metric] or 0.0)))
+    return min(pair.measured, key=lambda row: (_mebibytes(row), -(row.metrics[numbers.metric] or 0.0)))
 
 
 def _mebibytes(row: CellRow) -> float:
     return float(row.selection.get("peak_memory_mib") or 0.0)
 
 
-def _tested(numbers: Numbers, pair: Pair) -> list[CellRow]:
-    return [row for row in pair.cells if row.metrics.get(numbers.metric) is not None]
-
-
-def _others(numbers: Numbers, pair: Pair) -> list[CellRow]:
-    return [row for row in _tested(numbers, pair) if row is not pair.best[0]]
+def _others(pair: Pair) -> list[CellRow]:
+    return [row for row in pair.measured if row is not pair.best[0]]
 
 
 def _title(numbers: Numbers, pair: Pair) -> str:
