@@ -10,7 +10,7 @@ quickstart: $(INSTALLED)
 
 # Style, types, then every test.
 test: lint
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

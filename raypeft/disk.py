@@ -49,7 +49,8 @@ def full(folder: Path, detail: str) -> UserError:
     return UserError(
         f"the disk is full: {detail}",
         where=str(folder),
-        hint="Nothing recorded is lost. Make room, and the same command goes on from here.",
+        hint="Nothing recorded is lost. Make room, and the same command goes on from here; "
+        "with --set resources.keep_checkpoints=best it needs less.",
     )
 
 

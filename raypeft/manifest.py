@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,27 @@ def write_manifest(run: Run, revisions: Mapping[str, Mapping[str, str]] | None =
     )
 
 
+def foreseen(plan: Plan, absent: Container[str]) -> dict[str, Any]:
+    """What of a run's manifest its results follow from, as it would be written now (`raypeft.spec.identity`).
+
+    Args:
+        plan: with its hub entries at the commits that the cache has.
+        absent: names of models and data sets that cannot be read here; they are left out.
+    """
+    resolved = plan.resolved
+    data = [
+        name
+        for name, entry in resolved.datasets.items()
+        if not any(part in absent for part in (name, *(entry.join or ())))
+    ]
+    return {
+        "results_version": RESULTS_VERSION,
+        "gpus": _gpus(),
+        "datasets": {name: _data_hashes(plan, name) for name in data},
+        "models": {name: model_source(plan, name) for name in resolved.models if name not in absent},
+    }
+
+
 def too_small(plan: Plan, items: Mapping[str, int]) -> list[str]:
     """Data sets whose training items do not suffice for the study's reports or ICL examples, one line each."""
     study, wrong = plan.resolved.study, []
@@ -99,17 +120,20 @@ def data_hashes(plan: Plan) -> dict[str, Any]:
     """Of every split as the study uses it: number of items and sha256 of their content; of the file it is taken from,
     where that is, how many items it holds and which rows have none. A joint data set has no test split of its own.
     """
+    return {name: _data_hashes(plan, name) for name in plan.resolved.datasets}
+
+
+def _data_hashes(plan: Plan, name: str) -> dict[str, Any]:
+    entry = plan.resolved.datasets[name]
     hashes: dict[str, Any] = {}
-    for name, entry in plan.resolved.datasets.items():
-        hashes[name] = {}
-        for split in SPLITS:
-            if split == "test" and entry.join is not None:
-                continue
-            items = load_split(plan.resolved.datasets, name, split, plan.resolved.study.data)
-            hashes[name][split] = {"items": len(items), "sha256": content_hash(items)}
-            if entry.join is None:
-                found = read_split(name, entry, split)
-                hashes[name][split] |= {"source": found.source, "of": len(found.items), "dropped": found.incomplete}
+    for split in SPLITS:
+        if split == "test" and entry.join is not None:
+            continue
+        items = load_split(plan.resolved.datasets, name, split, plan.resolved.study.data)
+        hashes[split] = {"items": len(items), "sha256": content_hash(items)}
+        if entry.join is None:
+            found = read_split(name, entry, split)
+            hashes[split] |= {"source": found.source, "of": len(found.items), "dropped": found.incomplete}
     return hashes
 
 

@@ -3,19 +3,17 @@
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from raypeft.errors import UserError
 from raypeft.files import append_lines, write_json
+from raypeft.offers import Offer, offer_of, open_work
 from raypeft.run import Run
-from raypeft.spec.identity import RESULTS_VERSION, cell_identity, icl_identity
 from raypeft.spec.plan import Cell, IclJob
 
 Rows = dict[str, list[dict[str, Any]]]
-
-REPEATABLE = {"finished", "stopped", "nan"}
 
 
 def siblings(folder: Path, study: str) -> list[Run]:
@@ -51,33 +49,22 @@ def reuse(run: Run, sources: Iterable[Run]) -> list[str]:
         A line for each source that something was taken from.
     """
     _complete_ledger(run)
-    begun = {row["cell"] for rows in (run.reports(), run.trials()) for row in rows}
-    cells = [cell for cell in run.plan.cells if cell.id not in begun and run.selection(cell) is None]
-    jobs = [job for job in run.plan.icl_jobs if run.icl(job) is None]
+    plan, manifest = run.plan, run.manifest()
+    cells, jobs = open_work(run, plan)
     said = []
     for source in sources:
-        if source.folder == run.folder or source.manifest().get("results_version") != RESULTS_VERSION:
-            continue
-        same = [cell for cell in cells if _same_cell(run, source, cell)]
-        rows = _rows_by_cell(source) if same else {}
-        taken = [cell for cell in same if _take_cell(run, source, cell, rows[cell.id])]
-        taken_jobs = [job for job in jobs if _same_job(run, source, job) and _take_job(run, source, job)]
-        cells = [cell for cell in cells if cell not in taken]
-        jobs = [job for job in jobs if job not in taken_jobs]
-        if taken or taken_jobs:
-            said.append(_line(source, taken, taken_jobs))
+        offer = offer_of(plan, manifest, cells, jobs, source)
+        rows = _rows_by_cell(source) if offer.cells else {}
+        taken = Offer(
+            source.folder,
+            [cell for cell in offer.cells if _take_cell(run, source, cell, rows[cell.id])],
+            [job for job in offer.jobs if _take_job(run, source, job)],
+        )
+        cells, jobs = taken.without(cells, jobs)
+        if taken.cells or taken.jobs:
+            said.append(f"Taken over from {source.folder}: {taken.text(names=True)}")
     _complete_ledger(run)
     return said
-
-
-def _line(source: Run, cells: Sequence[Cell], jobs: Sequence[IclJob]) -> str:
-    parts = [f"{_count(len(cells), 'cell')} ({', '.join(cell.id for cell in cells)})"] if cells else []
-    parts += [_count(len(jobs), "in-context-learning run")] if jobs else []
-    return f"Taken over from {source.folder}: {' and '.join(parts)}"
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _runs(folder: Path) -> Iterator[Run]:
@@ -92,23 +79,6 @@ def _readable(run: Run) -> bool:
         return bool(run.plan and run.manifest())
     except (UserError, ValueError):
         return False
-
-
-def _same_cell(run: Run, source: Run, cell: Cell) -> bool:
-    if cell not in source.plan.cells:
-        return False
-    selection = source.selection(cell)
-    if not selection or not selection["trial"] or not set(selection["trials"]) <= REPEATABLE:
-        return False
-    if any(source.test(cell, dataset) is None for dataset in source.plan.tests(cell)):
-        return False
-    return cell_identity(source.plan, source.manifest(), cell) == cell_identity(run.plan, run.manifest(), cell)
-
-
-def _same_job(run: Run, source: Run, job: IclJob) -> bool:
-    if job not in source.plan.icl_jobs or source.icl(job) is None:
-        return False
-    return icl_identity(source.plan, source.manifest(), job) == icl_identity(run.plan, run.manifest(), job)
 
 
 def _rows_by_cell(source: Run) -> dict[str, Rows]:

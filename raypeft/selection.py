@@ -10,10 +10,10 @@ from raypeft.errors import UserError
 from raypeft.files import write_json
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
+from raypeft.sweep.keeping import USABLE
 from raypeft.sweep.ledger import MEMORY
 from raypeft.training.checkpoint import Checkpoint, SelectBy, merit, sound
 
-USABLE = ("finished", "stopped")
 ADAPTER_FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
@@ -136,9 +136,9 @@ def _best(
     faults: list[str] = []
     for row, one in sorted(found, key=lambda pair: (merit(pair[1].report, select_by), pair[0]["number"])):
         if (damage := one.damage()) is None:
-            return row, one, faults + _gone(usable, found, one.report["validation_loss"])
+            return row, one, faults + _gone(usable, found, select_by, merit(one.report, select_by))
         faults.append(f"the checkpoint of report {one.report['report']} of {row['trial']} is damaged ({damage})")
-    faults += _gone(usable, found, float("inf"))
+    faults += _gone(usable, found, select_by, None)
     raise UserError(
         "trials have ended, but their checkpoints are gone or damaged:\n" + "\n".join(f"  {fault}" for fault in faults),
         where=str(run.folder / "trials"),
@@ -146,14 +146,25 @@ def _best(
     )
 
 
-def _gone(usable: list[dict[str, Any]], found: list[tuple[dict[str, Any], Checkpoint]], loss: float) -> list[str]:
-    """Best checkpoints that are missing although their validation loss is lower."""
+def _gone(
+    usable: list[dict[str, Any]],
+    found: list[tuple[dict[str, Any], Checkpoint]],
+    select_by: SelectBy,
+    chosen: tuple[float, float] | None,
+) -> list[str]:
+    """Best checkpoints of trials that are missing although they are of greater merit than the chosen one."""
     there = {(row["trial"], one.report["report"]) for row, one in found}
     return [
         f"the checkpoint of report {row['best_report']} of {row['trial']} is gone"
         for row in usable
-        if (row["trial"], row["best_report"]) not in there and row["best_loss"] < loss
+        if (row["trial"], row["best_report"]) not in there
+        and (chosen is None or _merit_of_trial(row, select_by) < chosen)
     ]
+
+
+def _merit_of_trial(row: Mapping[str, Any], select_by: SelectBy) -> tuple[float, float]:
+    report = {"validation_loss": row["best_loss"], "em@10": row["best_em@10"], "em@10_computed": True}
+    return merit(report, select_by)
 
 
 def _replace(

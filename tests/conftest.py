@@ -30,7 +30,12 @@ SMALL = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that the processes that share the tests end together."""
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.parent.name not in TRAINING))
+
+    def minutes(item: pytest.Item) -> float:
+        slow = item.get_closest_marker("slow")
+        return slow.kwargs["minutes"] if slow else 0.0
+
+    items.sort(key=lambda item: (-minutes(item), item.path.parent.name not in TRAINING))
 
 
 def pytest_collection_finish() -> None:

@@ -11,7 +11,7 @@ import pytest
 from raypeft.run import Run
 from tests.driving import ALONE, COMMAND, SETTINGS, lines
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(minutes=2)
 
 
 @pytest.fixture

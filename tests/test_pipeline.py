@@ -20,6 +20,7 @@ import torch
 from codebleu import bleu, weighted_ngram_match
 
 from raypeft import dashboard
+from raypeft.files import read_json
 from raypeft.metrics.items import ItemScores
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
@@ -27,7 +28,7 @@ from tests.driving import ALONE, COMMAND, SETTINGS, lines, snapshot, study
 from tests.report.browser import check_report
 from tests.sweep.test_tensorboard import scalars
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(minutes=4)
 
 QUICK = ["quickstart", "--model", "tiny-decoder", "--technique", "full", "--technique", "lora"]
 
@@ -228,9 +229,11 @@ def check_actors(run: Run) -> None:
 
 def test_interrupted_and_started_again_it_completes(home: Path, finished: Run) -> None:
     """Ctrl-C in the sweep, and again in the evaluation; the results equal those of the undisturbed run where order
-    cannot matter: the paper's point of the first cell, which no rung can stop, has the same losses to the last bit."""
+    cannot matter: the paper's point of the first cell, which no rung can stop, has the same losses to the last bit.
+    Of its checkpoints just the selected one stays."""
     folder = home / "interrupted"
-    arguments = [*QUICK[:-2], *SETTINGS, *ALONE, "--out", str(folder)]
+    sparing = ["--set", "resources.keep_checkpoints=best"]
+    arguments = [*QUICK[:-2], *SETTINGS, *ALONE, *sparing, "--out", str(folder)]
     run = Run(folder)
     kept: list[dict[str, Any]] = []
     for phase in ("sweep", "evaluation"):
@@ -268,6 +271,12 @@ def test_interrupted_and_started_again_it_completes(home: Path, finished: Run) -
     ]
     shared = min(map(len, losses))
     assert shared >= 3 and losses[0][:shared] == losses[1][:shared]
+    for cell in run.plan.cells:
+        selection = run.selection(cell)
+        assert selection is not None
+        checkpoints = list(folder.glob(f"trials/{cell.trial_name(0)[:-3]}*/checkpoint-*/report.json"))
+        (kept_one,) = [read_json(file) for file in checkpoints]
+        assert kept_one is not None and kept_one["report"] == selection["checkpoint_report"]
 
 
 def test_a_technique_peft_does_not_know_is_a_users_mistake(tmp_path: Path) -> None:

@@ -277,9 +277,9 @@ def study(folder: Path, trials: int, *more: str) -> Any:
 
 def test_a_larger_number_of_trials_is_taken_and_a_smaller_refused(run: Run, called: list[Run]) -> None:
     grown = study(run.folder, 6)
-    assert grown.exit_code == 0 and "Adding 2 trials to every cell" in grown.output, grown
+    assert grown.exit_code == 0 and "search.trials: was 4, is 6" in grown.output, grown
     assert called[0].plan.trials == 6
-    assert [row["text"] for row in run.events()] == ["search.trials was 4, is 6"]
+    assert [row["text"] for row in run.events()] == ["search.trials: was 4, is 6"]
     for refused, change in (
         (study(run.folder, 5), "search.trials: was 6, is 5"),
         (study(run.folder, 8, "training.epochs=4"), "training.epochs: was 3.0, is 4.0"),
@@ -287,6 +287,18 @@ def test_a_larger_number_of_trials_is_taken_and_a_smaller_refused(run: Run, call
         assert isinstance(refused.exception, UserError) and change in str(refused.exception)
         assert "--fresh" in str(refused.exception)
     assert Run(run.folder).plan.trials == 6 and len(called) == 1
+
+
+def test_resources_may_change_but_the_memory_that_decides_which_trials_fit(run: Run, called: list[Run]) -> None:
+    moved = study(run.folder, 4, "resources.concurrent=2", "resources.keep_checkpoints=best")
+    assert moved.exit_code == 0 and "resources.concurrent: was None, is 2" in moved.output, moved
+    resources = called[0].plan.resolved.study.resources
+    assert (resources.concurrent, resources.keep_checkpoints) == (2, "best")
+    assert "resources.keep_checkpoints: was all, is best" in [row["text"] for row in run.events()]
+    refused = study(run.folder, 4, "resources.concurrent=2", "resources.gpu_memory_gb=24")
+    assert isinstance(refused.exception, UserError) and len(called) == 1
+    assert "resources.gpu_memory_gb: was None, is 24.0" in str(refused.exception)
+    assert "concurrent" not in str(refused.exception) and "resources.keep_checkpoints" not in str(refused.exception)
 
 
 def test_a_run_without_its_study_is_not_taken_for_a_new_one(run: Run, called: list[Run]) -> None:

@@ -1,5 +1,6 @@
 """Selection: the best checkpoint of the best trial of a cell, from validation alone."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from raypeft.run import Run
 from raypeft.selection import select
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
-from raypeft.training.checkpoint import best, last, prune, seal, sound
+from raypeft.sweep.keeping import keep_best
+from raypeft.training.checkpoint import best, last, merit, prune, seal, sound
 
 CELL = Cell("tiny-decoder", "snippets", "lora")
 OTHER = Cell("tiny-decoder", "snippets", "ia3")
@@ -56,6 +58,8 @@ def ended(
 ) -> None:
     for row in reports:
         checkpoint(run, cell, number, row)
+    select_by = run.plan.resolved.study.validation.select_by
+    top = min(reports, key=lambda row: merit(row, select_by), default=report(3, 1.0))
     append_line(
         run.trials_file,
         {
@@ -63,8 +67,9 @@ def ended(
             "cell": cell.id,
             "number": number,
             "state": state,
-            "best_report": min(reports, key=lambda row: row["validation_loss"])["report"] if reports else 3,
-            "best_loss": min((row["validation_loss"] for row in reports), default=1.0),
+            "best_report": top["report"],
+            "best_loss": top["validation_loss"],
+            "best_em@10": top["em@10"],
             "hyperparameters": {"r": number},
             "paper_point": number == 0,
             "training_seconds": 10.0 + number,
@@ -190,6 +195,41 @@ def test_selection_by_exact_match_takes_the_highest_that_was_computed(tmp_path: 
     selection = select(run)[CELL]
     assert chosen(run) == "1/2"
     assert (selection["em@10"], selection["validation_loss"], selection["select_by"]) == (50.0, 0.8, "em@10")
+
+
+def test_only_a_better_checkpoint_is_missed(tmp_path: Path) -> None:
+    """Better is what the study selects by: a lower loss with a lower EM@10 is not, when EM@10 decides."""
+    run = new_run(tmp_path, "validation.select_by=em@10")
+    ended(run, 0, [report(1, 0.9, 50.0)])
+    ended(run, 1, [report(1, 0.5, 40.0)])
+    ended(run, 2, [report(1, 0.8, 60.0)])
+    for number in (1, 2):
+        shutil.rmtree(run.trial_folder(CELL.trial_name(number)) / "checkpoint-16")
+    assert select(run)[CELL]["notice"].endswith(f"since the checkpoint of report 1 of {CELL.trial_name(2)} is gone")
+    assert chosen(run) == "0/1"
+
+
+@pytest.mark.parametrize("select_by", ["loss", "em@10"])
+def test_what_is_kept_is_what_is_selected(tmp_path: Path, select_by: str) -> None:
+    """The best by loss is report 9 of trial 1, by exact match report 1 of trial 0; the best of all ended as `oom`."""
+    run = new_run(tmp_path, f"validation.select_by={select_by}", "search.trials=4")
+    ended(run, 0, [report(1, 2.0, 60.0), report(5, 1.5)], "stopped")
+    ended(run, 1, [report(3, 0.9, 25.0), report(9, 0.7, 50.0)])
+    ended(run, 2, [report(2, 0.1, 100.0)], "oom")
+    going_on = [checkpoint(run, CELL, 3, report(4, 3.0)), checkpoint(run, OTHER, 0, report(1, 0.5))]
+    keep_best(run, [row for row in run.trials() if row["cell"] == CELL.id])
+    best = run.trial_folder(CELL.trial_name(1 if select_by == "loss" else 0))
+    best /= "checkpoint-144" if select_by == "loss" else "checkpoint-16"
+    assert set(run.folder.glob("trials/*/checkpoint-*")) == {best, *going_on}
+    ended(run, 3, [report(6, 2.5)])
+    selection = select(run)[CELL]
+    assert chosen(run) == ("1/9" if select_by == "loss" else "0/1") and "notice" not in selection
+
+
+def test_nothing_is_kept_of_trials_that_cannot_be_used(run: Run) -> None:
+    ended(run, 0, [report(1, 0.5)], "error")
+    keep_best(run, run.trials())
+    assert list(run.folder.glob("trials/*/checkpoint-*")) == []
 
 
 def test_selection_reads_no_data(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

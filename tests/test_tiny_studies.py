@@ -23,7 +23,7 @@ ARGUMENTS += [argument for setting in (*SETTINGS, *SUBSETS, OWN) for argument in
 # what a test of the joint cell writes again
 WRITTEN = {"predictions-snippets-texts.jsonl", "predictions-snippets-texts.items.npz"}
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(minutes=2)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from raypeft.data.sources import local_folder, read_split
 from raypeft.errors import UserError
 from raypeft.hub.fetching import size
 from raypeft.hub.study import Need, cached, needs
+from raypeft.outlook import Outlook, outlook
 from raypeft.run import Run
 from raypeft.spec.catalogue import SPLITS, Split
 from raypeft.spec.cost import GPU, Cost, measured
@@ -20,16 +21,19 @@ from raypeft.spec.resolve import ResolvedStudy
 HOUR = 3600.0
 
 
-def show_plan(plan: Plan, folder: Path) -> None:
-    """Print cells, trials, rungs, jobs and totals, with what they cost and what of it is not here.
+def show_plan(plan: Plan, folder: Path, sources: Sequence[Run], *, fresh: bool) -> None:
+    """Print cells, trials, rungs, jobs and totals, with what they cost, what of it is done, and what is not here.
 
     Args:
         plan: of the study.
         folder: its run folder, whose measured trials correct the estimates, where there is one.
+        sources: runs that finished cells would be taken from.
+        fresh: what the folder holds would be removed.
     """
     resolved, study = plan.resolved, plan.resolved.study
     unreadable = _unreadable(resolved)
     cost = _cost(plan, folder, unreadable)
+    found = outlook(plan, None if fresh else Run(folder.resolve()), sources, unreadable)
     typer.echo(f"Study {resolved.name}: {study.question}\n")
     memory = MemoryColumns(plan)
     headings = ["model", "dataset", "technique", "trials", "hours", *memory.names, "searched"]
@@ -56,11 +60,18 @@ def show_plan(plan: Plan, folder: Path) -> None:
         f"ICL        {len(plan.icl_jobs)} jobs{_draws(plan)}",
         *(f"           without {line}" for line in _skipped(plan)),
         f"Total      {len(plan.cells)} cells, {plan.trials} trials, {len(plan.test_jobs) + len(plan.icl_jobs)} jobs",
+        *_done(plan, found, folder),
         *_time(cost, folder),
-        f"Disk       about {size(cost.run_bytes())} in {folder}, checkpoints of all trials included",
+        *_left(cost, found),
+        f"Disk       about {size(cost.run_bytes())} in {folder}, {_kept(plan)} included",
         *_absent(cost, wanted, unreadable),
     ]
     typer.echo("\n".join(lines))
+
+
+def _kept(plan: Plan) -> str:
+    every = plan.resolved.study.resources.keep_checkpoints == "all"
+    return "checkpoints of all trials" if every else "the best checkpoint of every cell"
 
 
 def _protocol(plan: Plan) -> str:
@@ -108,6 +119,27 @@ def _without(resolved: ResolvedStudy, names: Mapping[str, str]) -> ResolvedStudy
         for kind, entries in (("models", resolved.models), ("datasets", resolved.datasets))
     }
     return resolved.model_copy(update=kept)
+
+
+def _done(plan: Plan, found: Outlook, folder: Path) -> list[str]:
+    """What the run folder and other runs have of it already."""
+    if found.changes:
+        lines = [f"{folder} holds a run of another version of this study: --fresh, or another --out", *found.changes]
+    else:
+        jobs = len(plan.test_jobs) + len(plan.icl_jobs)
+        done = f"{found.trials} of {plan.trials} trials and {found.jobs} of {jobs} jobs, in {folder}"
+        lines = [done] * bool(found.trials or found.jobs)
+        lines += [f"{offer.text(names=False)}, to be taken over from {offer.folder}" for offer in found.offers]
+    return [f"{'' if index else 'Done':11}{line}" for index, line in enumerate(lines)]
+
+
+def _left(cost: Cost, found: Outlook) -> list[str]:
+    """Hours of what is left, where something is done."""
+    if not (found.trials or found.jobs or found.offers):
+        return []
+    at_once = cost.plan.resolved.study.resources.gpus_per_trial or 1
+    seconds = found.seconds_left(cost) * at_once
+    return [f"           of which {f'about {_hours(seconds)} hours are' if seconds else 'nothing is'} left"]
 
 
 def _time(cost: Cost, folder: Path) -> list[str]:

@@ -22,6 +22,7 @@ from raypeft.owner import FILES as OWNER_FILES
 from raypeft.owner import Ownership
 from raypeft.reuse import runs_in, siblings
 from raypeft.run import Run
+from raypeft.spec.changes import differences, taken_over
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
 
@@ -62,15 +63,16 @@ def study(
         scale=scale,
     )
     folder = out or Path("runs") / resolved.name
+    sources = [run for place in reuse or () for run in runs_in(place)]
+    if not no_reuse:
+        sources += siblings(folder, resolved.name)
     if plan:
-        show_plan(Plan(resolved), folder)
+        show_plan(Plan(resolved), folder, sources, fresh=fresh)
         return
     check_versions()
     stages, console = _stages(stage), Console()
     with owned(folder, console) as (interruption, ownership):
-        named = [run for place in reuse or () for run in runs_in(place)]
         _prepare(folder, resolved, console, fresh=fresh)
-        sources = named if no_reuse else [*named, *siblings(folder, resolved.name)]
         code = _run(resolved, folder, console, stages, ray_address, sources, interruption, ownership.keep)
     if interruption.abrupt:
         sys.stdout.flush()
@@ -106,17 +108,17 @@ def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: 
         frozen = ResolvedStudy.load(run.study_file)
     except UserError as error:
         raise UserError(f"its study cannot be read\n{error}", where=str(folder), hint=ANEW) from error
-    more = resolved.study.search.trials
-    if changes := differences(_with_trials(frozen, max(more, frozen.study.search.trials)), resolved):
+    if changes := differences(frozen, resolved):
         raise UserError(
             "holds a run of another version of this study:\n" + "\n".join(f"  {change}" for change in changes),
             where=str(folder),
             hint=ANEW,
         )
-    if added := more - frozen.study.search.trials:
+    if news := taken_over(frozen, resolved):
         write_text(run.study_file, resolved.dump())
-        run.note(f"search.trials was {frozen.study.search.trials}, is {more}")
-        console.print(f"Adding {added} trials to every cell", highlight=False)
+        for line in news:
+            run.note(line)
+            console.print(line, highlight=False)
     console.print(f"Going on with the run in {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -129,31 +131,6 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _with_trials(resolved: ResolvedStudy, trials: int) -> ResolvedStudy:
-    search = resolved.study.search.model_copy(update={"trials": trials})
-    return resolved.model_copy(update={"study": resolved.study.model_copy(update={"search": search})})
-
-
-def differences(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
-    """Each key whose value differs, with both values."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
-    return [
-        f"{key.removeprefix('study.')}: was {before.get(key, 'absent')}, is {after.get(key, 'absent')}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key, "absent") != after.get(key, "absent")
-    ]
-
-
-def _flat(content: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(content, dict):
-        return {prefix: content}
-    return {
-        key: value
-        for name, child in content.items()
-        for key, value in _flat(child, f"{prefix}.{name}" if prefix else str(name)).items()
-    }
 
 
 @contextmanager

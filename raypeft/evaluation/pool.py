@@ -16,6 +16,7 @@ from raypeft.modeling.omission import omit_bitsandbytes
 from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
+from raypeft.sweep.faults import is_poisoned
 from raypeft.sweep.sweep import trial_resources
 
 DEATHS = 3
@@ -32,19 +33,24 @@ class Evaluator:
         omit_bitsandbytes(self.run.plan.resolved)
 
     def evaluate(self, job: Job) -> str:
-        """Run a job and summarise it in a few words; a fault of the job is written beside its result."""
+        """Run a job and summarise it in a few words; a fault of the job is written beside its result.
+
+        After a fault of its GPU the actor ends, since CUDA fails from then on in its process.
+        """
         from raypeft.evaluation.decoding_job import run_job
         from raypeft.modeling.memory import is_out_of_memory
 
         error_file = job.error_file(self.run)
+        error_file.unlink(missing_ok=True)
         try:
             metrics = run_job(self.run, job)["metrics"]
         except Exception as error:
             oom = is_out_of_memory(error)
             end = "oom" if oom else "error"
             write_json(error_file, {"end": end, "error": traceback.format_exc(), "time": time.time()})
+            if is_poisoned(error):
+                ray.actor.exit_actor()
             return "failed: out of memory" if oom else f"failed: {type(error).__name__}: {error}"
-        error_file.unlink(missing_ok=True)
         return ", ".join(f"EM@{k} {metrics[f'em@{k}']:.1f}" for k in (1, max(KS)) if f"em@{k}" in metrics)
 
 
@@ -88,7 +94,9 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
                 waiting.insert(0, job)
                 run.note(f"the worker of {job.id} died: it begins again")
                 continue
-            write_json(job.error_file(run), {"error": f"its worker died {DEATHS} times: {error}", "time": time.time()})
+            if not job.error_file(run).exists():
+                fault = f"its worker died {DEATHS} times: {error}"
+                write_json(job.error_file(run), {"end": "error", "error": fault, "time": time.time()})
             progress.job_ended(job.id, f"failed: its worker died {DEATHS} times")
     for actor in actors:
         ray.kill(actor)

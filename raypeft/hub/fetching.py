@@ -20,7 +20,7 @@ from rich.progress import (
 from raypeft.errors import UserError
 from raypeft.hub.faults import HubError
 from raypeft.hub.repository import download
-from raypeft.hub.study import Need, Wanted, needs, refusal, survey, ways_on
+from raypeft.hub.study import Need, Wanted, needs, refusal, revisions, survey, ways_on
 from raypeft.progress import duration
 from raypeft.spec.resolve import ResolvedStudy
 
@@ -42,11 +42,7 @@ def provide(resolved: ResolvedStudy, console: Console) -> dict[str, dict[str, st
     commits, failed = fetch(found.wanted, console)
     if failed:
         raise _unavailable(resolved.name, failed)
-    known = found.cached | commits
-    return {
-        f"{kind}s": {need.name: commit for need, commit in known.items() if need.kind == kind}
-        for kind in ("model", "dataset")
-    }
+    return revisions(found.cached | commits)
 
 
 def fetch(wanted: Mapping[Need, Wanted], console: Console) -> tuple[dict[Need, str], dict[Need, HubError]]:

@@ -120,6 +120,14 @@ def ways_on() -> str:
     )
 
 
+def revisions(commits: Mapping[Need, str]) -> dict[str, dict[str, str]]:
+    """Commits as a manifest holds them, by `models` and `datasets` and by name."""
+    return {
+        f"{kind}s": {need.name: commit for need, commit in commits.items() if need.kind == kind}
+        for kind in ("model", "dataset")
+    }
+
+
 def cached(need: Need) -> str | None:
     """The commit of a need where the cache has all of it; the hub is not asked."""
     commit = cached_commit(need.repo, need.kind, need.revision)

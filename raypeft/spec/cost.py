@@ -105,10 +105,10 @@ class Cost:
         return self.plan.resolved.study.trials * self.trial_seconds(cell, reports) + tests
 
     def run_bytes(self) -> float:
-        """What the run folder comes to hold: checkpoints of every trial, selected weights, predictions."""
-        return sum(self._cell_bytes(cell) for cell in self.plan.cells) + sum(
-            self._prediction_bytes(job.dataset) for job in self.plan.icl_jobs
-        )
+        """The most that the run folder comes to hold: checkpoints, selected weights, predictions."""
+        predictions = sum(self._prediction_bytes(job.dataset) for job in self.plan.icl_jobs)
+        running = CHECKPOINTS * max(map(self._weight_bytes, self.plan.cells)) if self._keeps_best else 0.0
+        return sum(map(self._cell_bytes, self.plan.cells)) + predictions + running
 
     def download_bytes(self, model: str) -> float:
         """Half-precision weights of a model."""
@@ -161,11 +161,18 @@ class Cost:
     def _parameters(self, model: str) -> int:
         return self.plan.resolved.models[model].parameters or PARAMETERS
 
+    @property
+    def _keeps_best(self) -> bool:
+        return self.plan.resolved.study.resources.keep_checkpoints == "best"
+
     def _cell_bytes(self, cell: Cell) -> float:
-        full = self.plan.resolved.techniques[cell.technique].kind == "full"
-        weights = 4.0 * self._parameters(cell.model) * (1.0 if full else ADAPTER_SHARE)
+        kept = 1 if self._keeps_best else CHECKPOINTS * self.plan.resolved.study.trials
         predictions = sum(self._prediction_bytes(dataset) for dataset in self.plan.tests(cell))
-        return weights * (1 + CHECKPOINTS * self.plan.resolved.study.trials) + predictions
+        return self._weight_bytes(cell) * (1 + kept) + predictions
+
+    def _weight_bytes(self, cell: Cell) -> float:
+        full = self.plan.resolved.techniques[cell.technique].kind == "full"
+        return 4.0 * self._parameters(cell.model) * (1.0 if full else ADAPTER_SHARE)
 
     def _prediction_bytes(self, dataset: str) -> float:
         candidate = 3 * self.plan.resolved.datasets[dataset].max_code_tokens

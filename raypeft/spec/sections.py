@@ -200,9 +200,11 @@ class Resources(Strict):
         cpus_per_trial: cores of a trial, and its torch threads; a GPU trial reserves no more than there are.
         concurrent: most trials at a time; nothing means as many as fit.
         gpu_memory_gb: GPU memory of a trial or job in GiB, as a card of that size has it; nothing means the whole card.
+        keep_checkpoints: best and last of every trial, or of the ended trials of a cell just the best one.
     """
 
     gpus_per_trial: float = Field(default=1, ge=0)
     cpus_per_trial: Positive = 1
     concurrent: Positive | None = None
     gpu_memory_gb: float | None = Field(default=None, gt=0)
+    keep_checkpoints: Literal["all", "best"] = "all"

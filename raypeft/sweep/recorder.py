@@ -10,6 +10,7 @@ from raypeft.files import write_text
 from raypeft.interruption import GRACE_SECONDS, Interruption
 from raypeft.progress import Progress
 from raypeft.spec.plan import Cell, Plan
+from raypeft.sweep.keeping import keep_best
 from raypeft.sweep.label import Labels
 from raypeft.sweep.ledger import MEMORY, Ledger
 from raypeft.sweep.scheduler import CellScheduler
@@ -79,6 +80,7 @@ class Recorder(tune.Callback):
                 self._end(final["cell"], final["number"], final)
         for cell in self.plan.cells:
             self._skip_hopeless(cell)
+            self._forget(cell)
 
     @property
     def halted(self) -> bool:
@@ -189,6 +191,12 @@ class Recorder(tune.Callback):
         self.progress.trial_ended(row)
         if state == "error":
             self._skip_hopeless(cell)
+        self._forget(cell)
+
+    def _forget(self, cell: Cell) -> None:
+        """Remove the checkpoints that the study does not keep."""
+        if self.plan.resolved.study.resources.keep_checkpoints == "best":
+            keep_best(self.run, self.ledger.of(cell))
 
     def _reason(self, name: str, state: str, report: Mapping[str, Any]) -> str | None:
         if state == "error":

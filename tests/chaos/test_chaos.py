@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from raypeft.cli import app
 from tests.chaos.disturbed import Disturbed, attempts, outcome
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(minutes=8)
 
 SETTINGS = ("search.trials=2",)
 

@@ -7,11 +7,15 @@ import pytest
 
 from raypeft import pipeline
 from raypeft.files import write_text
+from raypeft.run import Run
 from raypeft.spec.loading import find
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from tests.cli.conftest import Call
 from tests.report.recording import Recorder, start
+from tests.test_reuse import source
+
+__all__ = ["source"]
 
 PLAN = """\
 Study quickstart: Which way of tuning serves a tiny code model best, and does tuning beat examples in the prompt?
@@ -133,11 +137,33 @@ def test_a_plan_names_what_in_context_learning_leaves_out(call: Call) -> None:
     )
 
 
-def test_measured_trials_correct_a_plan(call: Call) -> None:
-    run = start(Path("runs/quickstart"))
+def test_a_plan_counts_what_is_done_and_is_corrected_by_it(call: Call) -> None:
+    run = start(Path("runs/quickstart"), techniques=())
     Recorder(run).trial(Cell("tiny-decoder", "snippets", "lora"), 0, {}, [2.0, 1.0, 0.5], 5.0)
     lines = call("study", "quickstart", "--plan").out.splitlines()
-    assert lines[-2] == "           at the pace of 1 measured trials in runs/quickstart"
+    assert "Done       1 of 30 trials and 0 of 42 jobs, in runs/quickstart" in lines
+    assert lines[-3] == "           at the pace of 1 measured trials in runs/quickstart"
+    assert lines[-2].startswith("           of which about 0.") and lines[-2].endswith(" hours are left")
+    fresh = call("study", "quickstart", "--plan", "--fresh").out
+    assert "Done" not in fresh and "left" not in fresh
+
+
+def test_a_plan_says_what_would_refuse_to_start(call: Call) -> None:
+    begun(Path("runs/quickstart"))
+    lines = call("study", "quickstart", "--plan", "--set", "training.batch=4").out.splitlines()
+    place = lines.index(
+        "Done       runs/quickstart holds a run of another version of this study: --fresh, or another --out"
+    )
+    assert lines[place + 1] == "           training.batch: was 8, is 4"
+
+
+def test_a_plan_says_what_other_runs_have_of_it(call: Call, source: Run, tmp_path: Path) -> None:
+    study = [str(tmp_path / "studies" / "first.yaml"), "--plan", "--out", str(tmp_path / "more" / "run")]
+    alone = call("study", *study).out
+    assert "Done" not in alone
+    lines = call("study", *study, "--reuse", str(source.folder)).out.splitlines()
+    offered = f"1 cell and 1 in-context-learning run, to be taken over from {source.folder}"
+    assert f"Done       {offered}" in lines and any(line.endswith("hours are left") for line in lines)
     assert call("study", "quickstart", "--plan", "--out", "elsewhere").out.splitlines()[-2] == PLAN.splitlines()[-2]
 
 

@@ -151,7 +151,7 @@ def test_too_little_room_is_told_before_anything_is_fetched(served: Hub, raypeft
     assert [path for how, path, _, _ in served.requests if how == "GET" and "resolve" in path] == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1)
 def test_a_run_keeps_to_the_revision_it_began_with(served: Hub, raypeft: Raypeft, tmp_path: Path) -> None:
     study = ["study", own_study(tmp_path, "cut")]
     model, data = served.models["a/cut"], served.datasets["a/data"]

@@ -10,7 +10,7 @@ from benchmarks.memory import trial
 SETTINGS = ("test.beams=4", "test.candidates=4", "test.decode_batch=4", "validation.em_items=4")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are those of the process's whole life")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="benchmarks/memory.py measures on GPUs")
 def test_the_estimate_is_near_the_measured_peak(tmp_path: Path) -> None:

@@ -104,6 +104,13 @@ def test_disk(write_study: WriteStudy) -> None:
     assert Cost(plan, ITEMS).download_bytes("model") == 2e9
 
 
+def test_disk_where_only_the_best_checkpoints_are_kept(write_study: WriteStudy) -> None:
+    """The selected weights and one checkpoint, and two of the trial that runs."""
+    settings = ["icl=null", "resources.keep_checkpoints=best"]
+    plan = Plan(resolve(write_study(STUDY), datasets=["data"], techniques=["full", "lora"], settings=settings))
+    assert Cost(plan, ITEMS).run_bytes() == 2 * 4e9 + 2 * 4e7 + 2 * 4e9 + 2 * 40 * (500 + 10 * 3 * 64)
+
+
 def reports(cell: Cell, last: int, training: float, evaluation: float) -> Iterator[dict[str, Any]]:
     """A trial that computed EM@10 at every other report, whose clocks stand at the given seconds in the end."""
     for report in range(last + 1):

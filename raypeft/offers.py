@@ -1,0 +1,97 @@
+"""What other runs have finished of a plan, known by the identity of cells and in-context-learning runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raypeft.run import Run
+from raypeft.spec.identity import RESULTS_VERSION, cell_identity, icl_identity
+from raypeft.spec.plan import Cell, IclJob, Plan
+
+REPEATABLE = {"finished", "stopped", "nan"}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a run has finished of another run's plan.
+
+    Attributes:
+        folder: of the run that has it.
+    """
+
+    folder: Path
+    cells: list[Cell]
+    jobs: list[IclJob]
+
+    def text(self, *, names: bool) -> str:
+        """How much it is, and of which cells."""
+        listed = f" ({', '.join(cell.id for cell in self.cells)})" if names else ""
+        parts = [_count(len(self.cells), "cell") + listed] if self.cells else []
+        parts += [_count(len(self.jobs), "in-context-learning run")] if self.jobs else []
+        return " and ".join(parts)
+
+    def without(self, cells: Iterable[Cell], jobs: Iterable[IclJob]) -> tuple[list[Cell], list[IclJob]]:
+        """What is not offered."""
+        return [cell for cell in cells if cell not in self.cells], [job for job in jobs if job not in self.jobs]
+
+
+def offers(
+    plan: Plan, manifest: Mapping[str, Any], cells: Sequence[Cell], jobs: Sequence[IclJob], sources: Iterable[Run]
+) -> list[Offer]:
+    """What `reuse` would take; nothing is taken.
+
+    Args:
+        plan: the plan.
+        manifest: of its run, or what `raypeft.manifest.foreseen` knows of it.
+        cells: of the plan that have not begun.
+        jobs: of the plan that have no result.
+        sources: runs to look in.
+    """
+    found = []
+    for source in sources:
+        offer = offer_of(plan, manifest, cells, jobs, source)
+        cells, jobs = offer.without(cells, jobs)
+        found += [offer] if offer.cells or offer.jobs else []
+    return found
+
+
+def open_work(run: Run, plan: Plan) -> tuple[list[Cell], list[IclJob]]:
+    """Cells of a plan that have not begun in its run, and in-context-learning runs without a result."""
+    begun = {row["cell"] for rows in (run.reports(), run.trials()) for row in rows}
+    cells = [cell for cell in plan.cells if cell.id not in begun and run.selection(cell) is None]
+    return cells, [job for job in plan.icl_jobs if run.icl(job) is None]
+
+
+def offer_of(
+    plan: Plan, manifest: Mapping[str, Any], cells: Iterable[Cell], jobs: Iterable[IclJob], source: Run
+) -> Offer:
+    """What one run has finished of the given cells and jobs of a plan: the same by identity, and whole."""
+    if source.manifest().get("results_version") != RESULTS_VERSION:
+        return Offer(source.folder, [], [])
+    return Offer(
+        source.folder,
+        [cell for cell in cells if _same_cell(plan, manifest, source, cell)],
+        [job for job in jobs if _same_job(plan, manifest, source, job)],
+    )
+
+
+def _same_cell(plan: Plan, manifest: Mapping[str, Any], source: Run, cell: Cell) -> bool:
+    if cell not in source.plan.cells:
+        return False
+    selection = source.selection(cell)
+    if not selection or not selection["trial"] or not set(selection["trials"]) <= REPEATABLE:
+        return False
+    if any(source.test(cell, dataset) is None for dataset in source.plan.tests(cell)):
+        return False
+    return cell_identity(source.plan, source.manifest(), cell) == cell_identity(plan, manifest, cell)
+
+
+def _same_job(plan: Plan, manifest: Mapping[str, Any], source: Run, job: IclJob) -> bool:
+    if job not in source.plan.icl_jobs or source.icl(job) is None:
+        return False
+    return icl_identity(source.plan, source.manifest(), job) == icl_identity(plan, manifest, job)
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"

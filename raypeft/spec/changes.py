@@ -1,0 +1,48 @@
+"""What has changed between two resolved versions of a study, and what of it a run can take over as it goes on."""
+
+from raypeft.spec.resolve import ResolvedStudy
+
+FREE = ("gpus_per_trial", "cpus_per_trial", "concurrent", "keep_checkpoints")
+"""Resources that no result depends on; `gpu_memory_gb` decides which trials run out of memory."""
+
+
+def differences(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
+    """Each key whose value differs, with both values, other than those that a run can take over."""
+    return _changes(_brought_forward(old, new), new)
+
+
+def taken_over(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
+    """Each key that differs in a way which a run can take over: more trials a cell, and resources."""
+    return _changes(old, _brought_forward(old, new))
+
+
+def _brought_forward(old: ResolvedStudy, new: ResolvedStudy) -> ResolvedStudy:
+    """The old version with what a run can take over from the new one."""
+    trials = max(old.study.search.trials, new.study.search.trials)
+    resources = {key: getattr(new.study.resources, key) for key in FREE}
+    study = old.study.model_copy(
+        update={
+            "search": old.study.search.model_copy(update={"trials": trials}),
+            "resources": old.study.resources.model_copy(update=resources),
+        }
+    )
+    return old.model_copy(update={"study": study})
+
+
+def _changes(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    return [
+        f"{key.removeprefix('study.')}: was {before.get(key, 'absent')}, is {after.get(key, 'absent')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, "absent") != after.get(key, "absent")
+    ]
+
+
+def _flat(content: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(content, dict):
+        return {prefix: content}
+    return {
+        key: value
+        for name, child in content.items()
+        for key, value in _flat(child, f"{prefix}.{name}" if prefix else str(name)).items()
+    }

@@ -1,0 +1,31 @@
+"""Which checkpoints of ended trials stay where a study keeps only the best (`resources.keep_checkpoints`)."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from raypeft.run import Run
+from raypeft.training.checkpoint import merit, sound
+
+USABLE = ("finished", "stopped")
+
+
+def keep_best(run: Run, ended: Iterable[Mapping[str, Any]]) -> None:
+    """Remove every checkpoint of a cell's ended trials but the one that would be selected of them.
+
+    Args:
+        run: the run.
+        ended: rows of `trials.jsonl` of one cell. Trials that have not ended keep what they have.
+    """
+    rows, select_by = list(ended), run.plan.resolved.study.validation.select_by
+    usable = [
+        (merit(one.report, select_by), row["number"], one.path)
+        for row in rows
+        if row["state"] in USABLE
+        for one in sound(run.trial_folder(row["trial"]))
+    ]
+    best = min(usable, default=None)
+    for row in rows:
+        for checkpoint in run.trial_folder(row["trial"]).glob("checkpoint-*"):
+            if best is None or checkpoint != best[-1]:
+                shutil.rmtree(checkpoint, ignore_errors=True)
