@@ -11,12 +11,12 @@ from raypeft.data.sources import local_folder, read_split
 from raypeft.errors import UserError
 from raypeft.hub.fetching import size
 from raypeft.hub.study import Need, cached, needs
-from raypeft.outlook import Outlook, outlook
 from raypeft.run import Run
 from raypeft.spec.catalogue import SPLITS, Split
 from raypeft.spec.cost import GPU, Cost, measured
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy
+from raypeft.standing import Standing, standing
 
 HOUR = 3600.0
 
@@ -33,7 +33,7 @@ def show_plan(plan: Plan, folder: Path, sources: Sequence[Run], *, fresh: bool) 
     resolved, study = plan.resolved, plan.resolved.study
     unreadable = _unreadable(resolved)
     cost = _cost(plan, folder, unreadable)
-    found = outlook(plan, None if fresh else Run(folder.resolve()), sources, unreadable)
+    found = standing(plan, None if fresh else Run(folder.resolve()), sources, unreadable)
     typer.echo(f"Study {resolved.name}: {study.question}\n")
     memory = MemoryColumns(plan)
     headings = ["model", "dataset", "technique", "trials", "hours", *memory.names, "searched"]
@@ -121,7 +121,7 @@ def _without(resolved: ResolvedStudy, names: Mapping[str, str]) -> ResolvedStudy
     return resolved.model_copy(update=kept)
 
 
-def _done(plan: Plan, found: Outlook, folder: Path) -> list[str]:
+def _done(plan: Plan, found: Standing, folder: Path) -> list[str]:
     """What the run folder and other runs have of it already."""
     if found.changes:
         lines = [f"{folder} holds a run of another version of this study: --fresh, or another --out", *found.changes]
@@ -133,7 +133,7 @@ def _done(plan: Plan, found: Outlook, folder: Path) -> list[str]:
     return [f"{'' if index else 'Done':11}{line}" for index, line in enumerate(lines)]
 
 
-def _left(cost: Cost, found: Outlook) -> list[str]:
+def _left(cost: Cost, found: Standing) -> list[str]:
     """Hours of what is left, where something is done."""
     if not (found.trials or found.jobs or found.offers):
         return []

@@ -22,7 +22,7 @@ from raypeft.owner import FILES as OWNER_FILES
 from raypeft.owner import Ownership
 from raypeft.reuse import runs_in, siblings
 from raypeft.run import Run
-from raypeft.spec.changes import differences, taken_over
+from raypeft.spec.changes import adopted, differences
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
 
@@ -114,7 +114,7 @@ def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: 
             where=str(folder),
             hint=ANEW,
         )
-    if news := taken_over(frozen, resolved):
+    if news := adopted(frozen, resolved):
         write_text(run.study_file, resolved.dump())
         for line in news:
             run.note(line)

@@ -1,4 +1,4 @@
-"""What has changed between two resolved versions of a study, and what of it a run can take over as it goes on."""
+"""What has changed between two resolved versions of a study, and what of it a run adopts as it goes on."""
 
 from raypeft.spec.resolve import ResolvedStudy
 
@@ -7,17 +7,17 @@ FREE = ("gpus_per_trial", "cpus_per_trial", "concurrent", "keep_checkpoints")
 
 
 def differences(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
-    """Each key whose value differs, with both values, other than those that a run can take over."""
-    return _changes(_brought_forward(old, new), new)
+    """Each key whose value differs, with both values, but those that a run adopts."""
+    return _changes(_with_adopted(old, new), new)
 
 
-def taken_over(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
-    """Each key that differs in a way which a run can take over: more trials a cell, and resources."""
-    return _changes(old, _brought_forward(old, new))
+def adopted(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
+    """Each key that differs in a way that a run adopts: more trials a cell, and resources, with both values."""
+    return _changes(old, _with_adopted(old, new))
 
 
-def _brought_forward(old: ResolvedStudy, new: ResolvedStudy) -> ResolvedStudy:
-    """The old version with what a run can take over from the new one."""
+def _with_adopted(old: ResolvedStudy, new: ResolvedStudy) -> ResolvedStudy:
+    """The old version with what a run adopts of the new one."""
     trials = max(old.study.search.trials, new.study.search.trials)
     resources = {key: getattr(new.study.resources, key) for key in FREE}
     study = old.study.model_copy(

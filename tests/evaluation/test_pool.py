@@ -3,13 +3,14 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
 from rich.console import Console
 
-from raypeft.evaluation import decoding_job, pool
+from raypeft.evaluation import pool
 from raypeft.evaluation.jobs import Job
 from raypeft.files import read_json, write_json, write_text
 from raypeft.progress import Progress
@@ -41,7 +42,7 @@ def run_job_on_a_gpu(run: Run, job: Job) -> dict[str, Any]:
 
 class OnGpu(pool.Evaluator):
     def evaluate(self, job: Job) -> str:
-        decoding_job.run_job = run_job_on_a_gpu
+        sys.modules["raypeft.evaluation.decoding_job"] = SimpleNamespace(run_job=run_job_on_a_gpu)  # type: ignore[assignment]
         return super().evaluate(job)
 
 

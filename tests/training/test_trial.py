@@ -198,8 +198,8 @@ def test_another_fault_is_not_taken_for_a_lack_of_memory(
 def test_validation_loss_is_the_mean_over_target_tokens(
     bases: dict[str, Base], data: dict[str, TrialData], model: str
 ) -> None:
-    """Against log-probabilities summed item by item, unpadded, straight from the logits."""
-    base, items = bases[model], data[model].validation
+    """Against log-probabilities summed item by item, unpadded, straight from the logits; in fp32 also on a GPU."""
+    base, items = load_base(model, bases[model].entry, "fp32"), data[model].validation
     total, count = 0.0, 0
     for item in items:
         target = torch.tensor(item.target, device=base.device)

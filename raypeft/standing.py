@@ -17,7 +17,7 @@ from raypeft.spec.resolve import ResolvedStudy
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Standing:
     """What is done of a plan.
 
     Attributes:
@@ -61,7 +61,7 @@ class Outlook:
         return trials + tests + sum(cost.icl_seconds(job) for job in plan.icl_jobs if job not in jobs)
 
 
-def outlook(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collection[str]) -> Outlook:
+def standing(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collection[str]) -> Standing:
     """Look at a plan's run, and at the runs that it would take finished cells from.
 
     Args:
@@ -71,12 +71,12 @@ def outlook(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collect
         absent: models and data sets that cannot be read here.
     """
     if run is None or not (run.study_file.exists() and (run.manifest() or run.reports_file.exists())):
-        return Outlook([], {}, [], [], _offers(plan, {}, absent, plan.cells, plan.icl_jobs, sources))
+        return Standing([], {}, [], [], _offers(plan, {}, absent, plan.cells, plan.icl_jobs, sources))
     if changes := _changes(run, plan.resolved):
-        return Outlook(changes, {}, [], [], [])
+        return Standing(changes, {}, [], [], [])
     cells, jobs = open_work(run, plan)
     ids = {cell.id for cell in plan.cells}
-    return Outlook(
+    return Standing(
         [],
         Counter(row["cell"] for row in run.trials() if row["cell"] in ids),
         [(cell, dataset) for cell, dataset in plan.test_jobs if run.test(cell, dataset)],
