@@ -66,7 +66,7 @@ def write_manifest(run: Run, revisions: Mapping[str, Mapping[str, str]] | None =
             "cpu": _cpu(),
             "cores": psutil.cpu_count(logical=True),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "gpus": _gpus(),
+            "gpus": _gpus(plan),
             "datasets": datasets,
             "models": models,
             "revisions": revisions,
@@ -95,7 +95,7 @@ def foreseen(plan: Plan, absent: Container[str]) -> dict[str, Any]:
     ]
     return {
         "results_version": RESULTS_VERSION,
-        "gpus": _gpus(),
+        "gpus": _gpus(plan),
         "datasets": {name: _data_hashes(plan, name) for name in data},
         "models": {name: model_source(plan, name) for name in resolved.models if name not in absent},
     }
@@ -199,7 +199,10 @@ def _cpu() -> str:
         return platform.processor() or platform.machine()
 
 
-def _gpus() -> list[str]:
+def _gpus(plan: Plan) -> list[str]:
+    """This machine's GPUs, if trials run on any."""
+    if not plan.resolved.study.resources.gpus_per_trial:
+        return []
     listing = _output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
     return [line.strip() for line in (listing or "").splitlines() if line.strip()]
 

@@ -149,11 +149,13 @@ def test_gpus_are_those_the_driver_lists(monkeypatch: pytest.MonkeyPatch, tmp_pa
     tool.write_text("#!/bin/sh\necho 'NVIDIA A, 24564 MiB'\necho 'NVIDIA B, 81559 MiB'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert manifest._gpus() == ["NVIDIA A, 24564 MiB", "NVIDIA B, 81559 MiB"]
+    plan = Plan(resolve("quickstart"))
+    assert manifest._gpus(plan) == ["NVIDIA A, 24564 MiB", "NVIDIA B, 81559 MiB"]
+    assert manifest._gpus(Plan(resolve("quickstart", settings=["resources.gpus_per_trial=0"]))) == []
     tool.write_text("#!/bin/sh\necho 'no driver'\nexit 9\n")
-    assert manifest._gpus() == []
+    assert manifest._gpus(plan) == []
     monkeypatch.setenv("PATH", "")
-    assert manifest._gpus() == []
+    assert manifest._gpus(plan) == []
 
 
 def test_too_few_training_items_are_refused_before_anything_is_written(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from raypeft.spec.footprint import Footprint, device_here, footprint
+from raypeft.spec.footprint import Footprint, device_of, footprint
 from raypeft.spec.memory import GIB
 from raypeft.spec.plan import Cell, Plan
 
@@ -12,6 +12,7 @@ class MemoryColumns:
 
     def __init__(self, plan: Plan) -> None:
         self.limit = plan.resolved.study.resources.gpu_memory_gb
+        self.device = device_of(plan.resolved.study.resources)
         self.found: dict[Cell, Footprint | None] = {cell: footprint(plan, cell) for cell in plan.cells}
 
     @property
@@ -32,7 +33,7 @@ class MemoryColumns:
     @property
     def remarks(self) -> Sequence[str]:
         """One line each."""
-        where = "a GPU" if self.limit is not None or device_here() == "gpu" else "a CPU"
+        where = "a GPU" if self.device == "gpu" else "a CPU"
         lines = [f"Memory     estimated for {where}, the largest trial of each cell with all items at the token limits"]
         found = self.found.values()
         if any(footprint and footprint.rough for footprint in found):

@@ -63,7 +63,7 @@ def study_base(resolved: ResolvedStudy, target: Cell | IclJob) -> Base:
         training.precision,
         quantization=resolved.techniques[target.technique].quantization if isinstance(target, Cell) else None,
         attention=training.attention,
-        gpu_share=min(1, resolved.study.resources.gpus_per_trial),
+        gpu_share=resolved.study.resources.gpus_per_trial,
     )
 
 

@@ -1,5 +1,6 @@
-"""Leaving out what a study does not need; imported before peft, and imports nothing large itself."""
+"""Leaving out what a worker does not need; imported before torch and peft, and imports nothing large itself."""
 
+import os
 import sys
 
 from raypeft.spec.resolve import ResolvedStudy
@@ -13,3 +14,15 @@ def omit_bitsandbytes(resolved: ResolvedStudy) -> None:
     """
     if all(technique.quantization is None for technique in resolved.techniques.values()):
         sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
+
+
+def omit_gpus() -> None:
+    """Keep a Ray actor that has reserved no GPU from seeing any; to be called before CUDA is first asked for anything.
+
+    Ray shows all GPUs of a machine to whoever has reserved none, so that trials of a study with
+    `resources.gpus_per_trial: 0` would all share the first one.
+    """
+    import ray
+
+    if ray.is_initialized() and ray.get_runtime_context().get_actor_id() and not ray.get_gpu_ids():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -2,8 +2,8 @@
 
 from raypeft.spec.resolve import ResolvedStudy
 
-FREE = ("gpus_per_trial", "cpus_per_trial", "concurrent", "keep_checkpoints")
-"""Resources that no result depends on; `gpu_memory_gb` decides which trials run out of memory."""
+FREE = ("cpus_per_trial", "concurrent", "keep_checkpoints")
+"""Resources that no result depends on; the others decide on precision, and on which trials run out of memory."""
 
 
 def differences(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:

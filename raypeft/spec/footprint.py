@@ -10,7 +10,7 @@ from raypeft.spec.activations import Adapter
 from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.memory import GIB, Configuration, Device, Estimate, Workload, estimate
 from raypeft.spec.plan import Cell, Plan
-from raypeft.spec.sections import smaller_micro
+from raypeft.spec.sections import Resources, smaller_micro
 from raypeft.spec.shape import Shape, shape_of_folder
 from raypeft.spec.technique import Dimension, Technique
 
@@ -34,22 +34,22 @@ class Footprint:
     fits: str | None
 
 
-def device_here() -> Device:
-    """Where trials would run on this machine, found without torch: by NVIDIA's own tool."""
-    return "gpu" if shutil.which("nvidia-smi") else "cpu"
+def device_of(resources: Resources) -> Device:
+    """Where trials run, found without torch: on a GPU where the study limits its memory or NVIDIA's tool is here."""
+    if not resources.gpus_per_trial:
+        return "cpu"
+    return "gpu" if resources.gpu_memory_gb is not None or shutil.which("nvidia-smi") else "cpu"
 
 
 def footprint(plan: Plan, cell: Cell) -> Footprint | None:
     """Memory of the largest trial of a cell: the point of its search space that takes most, all items the longest.
-
-    Estimated for a GPU where the study limits GPU memory or the machine has one, else for a CPU.
 
     Returns:
         None where neither the shape of the model nor the number of its weights is known.
     """
     study = plan.resolved.study
     limit = study.resources.gpu_memory_gb
-    device: Device = "gpu" if limit is not None else device_here()
+    device = device_of(study.resources)
     entry = plan.resolved.models[cell.model]
     shape = shape_of(entry)
     rough = shape is None

@@ -196,14 +196,14 @@ class Resources(Strict):
     """What a trial gets.
 
     Attributes:
-        gpus_per_trial: used where there are GPUs.
+        gpus_per_trial: one, a share of one, or none; where there are no GPUs, none.
         cpus_per_trial: cores of a trial, and its torch threads; a GPU trial reserves no more than there are.
         concurrent: most trials at a time; nothing means as many as fit.
         gpu_memory_gb: GPU memory of a trial or job in GiB, as a card of that size has it; nothing means the whole card.
         keep_checkpoints: best and last of every trial, or of the ended trials of a cell just the best one.
     """
 
-    gpus_per_trial: float = Field(default=1, ge=0)
+    gpus_per_trial: float = Field(default=1, ge=0, le=1)
     cpus_per_trial: Positive = 1
     concurrent: Positive | None = None
     gpu_memory_gb: float | None = Field(default=None, gt=0)

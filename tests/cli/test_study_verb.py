@@ -137,6 +137,18 @@ def test_a_plan_names_what_in_context_learning_leaves_out(call: Call) -> None:
     )
 
 
+def test_a_plan_estimates_for_the_device_that_trials_run_on(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raypeft.spec.footprint.shutil.which", lambda name: f"/usr/bin/{name}")
+    assert "Memory     estimated for a GPU" in call("study", "quickstart", "--plan").out
+    on_cpu = call("study", "quickstart", "--plan", "--set", "resources.gpus_per_trial=0").out
+    assert "Memory     estimated for a CPU" in on_cpu
+
+
+def test_a_trial_gets_one_gpu_at_most(call: Call) -> None:
+    refused = call("study", "quickstart", "--plan", "--set", "resources.gpus_per_trial=2")
+    assert refused.code == 2 and "resources.gpus_per_trial" in refused.err and "less than or equal to 1" in refused.err
+
+
 def test_a_plan_counts_what_is_done_and_is_corrected_by_it(call: Call) -> None:
     run = start(Path("runs/quickstart"), techniques=())
     Recorder(run).trial(Cell("tiny-decoder", "snippets", "lora"), 0, {}, [2.0, 1.0, 0.5], 5.0)
