@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from raypeft.errors import UserError
 from raypeft.guards import GUARDS, installed
+from raypeft.manifest import listed_gpus
 
 EXTRAS = ("", "quantization")
 HUB_SECONDS = 5
@@ -85,18 +86,26 @@ def examine(folder: Path) -> dict[str, Any]:
 
 
 def _torch() -> dict[str, Any]:
-    """GPUs as torch sees them, and what a study's `precision: auto` is on them."""
+    """GPUs as torch sees them, why not where only the driver does, and what a study's `precision: auto` is on them."""
+    listed = listed_gpus()
     try:
         import torch
 
+        from raypeft.modeling.gpu import build_of_torch, gpu_fault
         from raypeft.modeling.precision import Hardware, compute_dtype
     except ImportError as error:
-        return {"gpus": [], "precision": None, "torch": f"torch cannot be imported: {error}"}
+        fault = f"torch cannot be imported: {error}"
+        return {"gpus": [], "gpus_of_driver": listed, "gpu_fault": fault, "precision": None, "torch": fault}
     found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     gpus = [{"name": gpu.name, "memory_gib": _gib(gpu.total_memory)} for gpu in found]
     precision = str(compute_dtype("auto", "llama", Hardware.here())).removeprefix("torch.")
-    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-    return {"gpus": gpus, "precision": precision, "torch": built}
+    return {
+        "gpus": gpus,
+        "gpus_of_driver": listed,
+        "gpu_fault": gpu_fault() if gpus or listed else None,
+        "precision": precision,
+        "torch": build_of_torch(),
+    }
 
 
 def _disk(folder: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,13 @@ def write_manifest(run: Run, revisions: Mapping[str, Mapping[str, str]] | None =
             },
         },
     )
+
+
+def add_gpus(run: Run, found: Sequence[str]) -> None:
+    """Record the GPUs that trials run on where the driver's machine has none."""
+    known = run.manifest()
+    if not known["gpus"]:
+        write_json(run.manifest_file, {**known, "gpus": list(found)})
 
 
 def foreseen(plan: Plan, absent: Container[str]) -> dict[str, Any]:
@@ -200,9 +207,11 @@ def _cpu() -> str:
 
 
 def _gpus(plan: Plan) -> list[str]:
-    """This machine's GPUs, if trials run on any."""
-    if not plan.resolved.study.resources.gpus_per_trial:
-        return []
+    return listed_gpus() if plan.resolved.study.resources.gpus_per_trial else []
+
+
+def listed_gpus() -> list[str]:
+    """This machine's GPUs with their memory, as NVIDIA's tool lists them."""
     listing = _output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
     return [line.strip() for line in (listing or "").splitlines() if line.strip()]
 

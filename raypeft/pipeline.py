@@ -49,7 +49,8 @@ def study(
         What failed: cells without a usable trial, and jobs, each with where its reason is written.
 
     Raises:
-        UserError: data or models are missing, and nothing has been started; or the disk is full.
+        UserError: data or models are missing, or the GPU cannot be used, and nothing has been started; or the disk is
+            full.
         KeyboardInterrupt: interrupted; the same call goes on.
     """
     plan, run = Plan(resolved), Run(folder.resolve())
@@ -65,9 +66,10 @@ def study(
             from raypeft.cluster import cluster
 
             with cluster(ray_address, progress, interruption, keep) as url, announced(run, url):
-                if "sweep" in stages:
-                    from raypeft.sweep.sweep import sweep
+                from raypeft.sweep.sweep import check_gpu, sweep
 
+                check_gpu(run)
+                if "sweep" in stages:
                     sweep(run, progress, interruption)
                 select(run, progress.say)
                 from raypeft.evaluation.jobs import jobs_of

@@ -86,6 +86,12 @@ class Run:
         """Where Ray's dashboard is, while there is one."""
         return self.folder / "dashboard.json"
 
+    @property
+    def begun(self) -> bool:
+        """Whether a trial or job may have left something in it."""
+        started = (self.reports_file, self.trials_file, self.optuna_file)
+        return any(path.exists() for path in (*started, *(self.folder / name for name in ("trials", "cells", "icl"))))
+
     @cached_property
     def plan(self) -> Plan:
         """The plan of the frozen study, what is on the hub at the commits that the manifest records."""

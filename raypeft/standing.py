@@ -70,7 +70,7 @@ def standing(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collec
         sources: other runs.
         absent: models and data sets that cannot be read here.
     """
-    if run is None or not (run.study_file.exists() and (run.manifest() or run.reports_file.exists())):
+    if run is None or not (run.study_file.exists() and run.begun):
         return Standing([], {}, [], [], _offers(plan, {}, absent, plan.cells, plan.icl_jobs, sources))
     if changes := _changes(run, plan.resolved):
         return Standing(changes, {}, [], [], [])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from raypeft.guards import GUARDS, check_versions
 
@@ -97,3 +98,15 @@ def test_the_doctor_as_json(tmp_path: Path) -> None:
     assert (hub["endpoint"], hub["reachable"]) == ("http://127.0.0.1:9", False)
     assert "http://127.0.0.1:9 cannot be reached" in hub["why"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use the GPU")
+def test_the_doctor_tells_of_gpus_that_torch_cannot_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho 'NVIDIA A, 24564 MiB'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=":")
+    lines = [line for line in call(tmp_path, "doctor").stdout.splitlines() if line.startswith("GPU")]
+    assert lines[0] == "GPU        NVIDIA A, 24564 MiB, says the driver"
+    assert lines[1].startswith("GPU        not usable: torch 2") and "finds no GPU that it can use" in lines[1]

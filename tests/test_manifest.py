@@ -11,8 +11,8 @@ import pytest
 
 from raypeft import __version__, manifest
 from raypeft.errors import UserError
-from raypeft.files import read_json, write_bytes, write_text
-from raypeft.manifest import data_hashes, model_source, remarks, sampled_hash, write_manifest
+from raypeft.files import read_json, write_bytes, write_json, write_text
+from raypeft.manifest import add_gpus, data_hashes, model_source, remarks, sampled_hash, write_manifest
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
@@ -156,6 +156,16 @@ def test_gpus_are_those_the_driver_lists(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert manifest._gpus(plan) == []
     monkeypatch.setenv("PATH", "")
     assert manifest._gpus(plan) == []
+
+
+def test_gpus_of_a_cluster_are_added_where_the_driver_has_none(run: Run) -> None:
+    write_manifest(run)
+    before = run.manifest()
+    write_json(run.manifest_file, {**before, "gpus": []})
+    add_gpus(run, ["NVIDIA A, 24564 MiB"])
+    assert run.manifest() == {**before, "gpus": ["NVIDIA A, 24564 MiB"]}
+    add_gpus(run, ["NVIDIA B, 81559 MiB"])
+    assert run.manifest()["gpus"] == ["NVIDIA A, 24564 MiB"]
 
 
 def test_too_few_training_items_are_refused_before_anything_is_written(run: Run) -> None:

@@ -39,14 +39,16 @@ def _show_packages(packages: list[dict[str, Any]]) -> None:
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    gpus = [f"{gpu['name']}, {gpu['memory_gib']} GiB" for gpu in found["gpus"]] or ["none"]
+    gpus = [f"{gpu['name']}, {gpu['memory_gib']} GiB" for gpu in found["gpus"]]
+    if found["gpu_fault"]:
+        gpus += [*(f"{gpu}, says the driver" for gpu in found["gpus_of_driver"]), f"not usable: {found['gpu_fault']}"]
     hub, memory = found["hub"], found["memory"]
     answer = "answers" if hub["reachable"] else f"does not answer: {hub['why']}"
     return [
         f"Python     {found['python']} on {found['platform']}",
         f"CPU        {found['cores']} cores",
         f"Memory     {memory['gib']} GiB, {memory['free_gib']} GiB of it free",
-        *(f"GPU        {gpu}" for gpu in gpus),
+        *(f"GPU        {gpu}" for gpu in gpus or ["none"]),
         f"Precision  {found['precision'] or 'unknown'} where a study says auto; torch is {found['torch']}",
         *(f"Disk       {disk['free_gib']} GiB free for {disk['for']} in {disk['folder']}" for disk in found["disk"]),
         f"Hub        {hub['endpoint']} {answer}",

@@ -100,8 +100,9 @@ def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: 
                 "is not empty and holds no run", where=str(folder), hint="Choose another folder with --out."
             )
         return
-    if not (run.manifest_file.exists() or run.reports_file.exists()):
-        # Nothing has begun: the run was refused for its data or models.
+    if not run.begun:
+        # It was refused for its data, its models or the GPU, or interrupted at once.
+        run.manifest_file.unlink(missing_ok=True)
         run.study_file.unlink()
         return
     try:

@@ -1,4 +1,6 @@
-"""A worker's share of its GPU."""
+"""A worker's GPU: whether torch can use it, and the worker's share of it."""
+
+import warnings
 
 import torch
 
@@ -6,6 +8,29 @@ from raypeft.spec.memory import CUDA_CONTEXT, GIB
 
 SLACK = 0.05
 POLLS, SECONDS_BETWEEN = 12, 5
+
+
+def gpu_fault() -> str | None:
+    """Why torch cannot compute on the GPU of this process, of which others say that it is there; none where it can.
+
+    Without this question a build of torch that does not suit the driver would quietly train on the CPU.
+    """
+    build = f"torch {torch.__version__} ({build_of_torch()})"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()
+    if not available:
+        return ": ".join([f"{build} finds no GPU that it can use", *(str(one.message) for one in said)])
+    try:
+        torch.ones(1, device="cuda").add(1).item()
+    except RuntimeError as error:
+        return f"{build} cannot compute on the GPU: {str(error).splitlines()[0]}"
+    return None
+
+
+def build_of_torch() -> str:
+    """What the installed torch was built for."""
+    return f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
 
 
 def limit_gpu_memory(gib: float | None) -> None:

@@ -11,6 +11,7 @@ from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback
 from raypeft import disk
 from raypeft.errors import UserError
 from raypeft.interruption import Interruption
+from raypeft.manifest import add_gpus, listed_gpus
 from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.catalogue import EMBEDDED, shipped_catalogue
@@ -113,6 +114,34 @@ def needs_no_preflight(resolved: ResolvedStudy) -> bool:
         and resolved.study.protocol.style_of(entry.prompt_style) != "chat"
         for name, entry in resolved.models.items()
     )
+
+
+def check_gpu(run: Run) -> None:
+    """Have torch compute on a GPU where Ray has any for trials and jobs.
+
+    GPUs of a cluster that the driver's machine does not have itself come into the manifest.
+
+    Raises:
+        UserError: it cannot, and nothing has been started.
+    """
+    gpus = trial_resources(run.plan.resolved.study.resources, ray.cluster_resources()).get("gpu")
+    if not gpus:
+        return
+    fault, listed = ray.get(ray.remote(num_cpus=0, num_gpus=gpus)(_look_at_gpu).remote())
+    if fault:
+        raise UserError(
+            f"Ray has a GPU for trials, but {fault}",
+            where="resources.gpus_per_trial",
+            hint="Install a torch that suits the driver, or a newer driver (raypeft doctor looks at both); "
+            "or let trials run on the CPU: --set resources.gpus_per_trial=0",
+        )
+    add_gpus(run, listed)
+
+
+def _look_at_gpu() -> tuple[str | None, list[str]]:
+    from raypeft.modeling.gpu import gpu_fault
+
+    return gpu_fault(), listed_gpus()
 
 
 def trial_resources(resources: Resources, cluster: Mapping[str, float]) -> dict[str, float]:

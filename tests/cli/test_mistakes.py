@@ -129,6 +129,7 @@ def test_a_folder_of_something_else_is_left_alone(call: Call, fresh: list[str]) 
 def begun(folder: Path) -> None:
     write_text(folder / "study.yaml", resolve("quickstart").dump())
     write_text(folder / "manifest.json", "{}")
+    write_text(folder / "reports.jsonl", "")
 
 
 def test_a_changed_study_is_told_key_by_key(call: Call) -> None:

@@ -144,6 +144,15 @@ def test_a_plan_estimates_for_the_device_that_trials_run_on(call: Call, monkeypa
     assert "Memory     estimated for a CPU" in on_cpu
 
 
+def test_a_run_that_was_refused_may_be_started_otherwise(call: Call, ran: list[dict[str, Any]]) -> None:
+    """Refused once its manifest was written, as for a GPU that torch cannot use, and nothing computed."""
+    folder = Path("runs/quickstart")
+    write_text(folder / "study.yaml", resolve("quickstart").dump())
+    write_text(folder / "manifest.json", '{"gpus": ["NVIDIA A, 24564 MiB"]}')
+    assert call("study", "quickstart", "--set", "resources.gpus_per_trial=0").code == 0
+    assert len(ran) == 1 and not (folder / "manifest.json").exists()
+
+
 def test_a_trial_gets_one_gpu_at_most(call: Call) -> None:
     refused = call("study", "quickstart", "--plan", "--set", "resources.gpus_per_trial=2")
     assert refused.code == 2 and "resources.gpus_per_trial" in refused.err and "less than or equal to 1" in refused.err

@@ -1,6 +1,7 @@
 """A worker's share of its GPU, with torch's and GPUtil's answers put in their place where there is no GPU."""
 
 import sys
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,32 @@ def test_the_share_leaves_room_for_cuda_itself() -> None:
     assert gpu.memory_fraction(24, 80 * GIB) == pytest.approx(23.5 / 80)
     assert gpu.memory_fraction(100, 80 * GIB) == 1.0
     assert gpu.memory_fraction(0.25, 80 * GIB) == 0.0
+
+
+def test_a_driver_too_old_for_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch says it: in a warning, while it answers that there is no GPU."""
+
+    def is_available() -> bool:
+        warnings.warn("The NVIDIA driver on your system is too old (found version 12040)", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    fault = gpu.gpu_fault()
+    assert fault is not None and fault.startswith(f"torch {torch.__version__} (built for CUDA 13.0) finds no GPU")
+    assert fault.endswith("use: The NVIDIA driver on your system is too old (found version 12040)")
+
+
+def test_a_gpu_that_torch_was_not_built_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ones(*arguments: object, **further: object) -> None:
+        raise torch.AcceleratorError("CUDA error: no kernel image is available for execution on the device\nMore")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", ones)
+    fault = gpu.gpu_fault()
+    assert fault is not None and fault.endswith(
+        "GPU: CUDA error: no kernel image is available for execution on the device"
+    )
 
 
 def test_without_a_gpu_nothing_is_limited_or_waited_for() -> None:
