@@ -226,6 +226,14 @@ def test_what_is_kept_is_what_is_selected(tmp_path: Path, select_by: str) -> Non
     assert chosen(run) == ("1/9" if select_by == "loss" else "0/1") and "notice" not in selection
 
 
+def test_of_equal_checkpoints_the_earliest_is_kept(run: Run) -> None:
+    """Folder names do not sort by step: 48 comes before 144."""
+    ended(run, 1, [report(1, 0.7)])
+    ended(run, 0, [report(9, 0.5), report(3, 0.5)])
+    keep_best(run, run.trials())
+    assert [path.name for path in run.folder.glob("trials/*/checkpoint-*")] == ["checkpoint-48"]
+
+
 def test_nothing_is_kept_of_trials_that_cannot_be_used(run: Run) -> None:
     ended(run, 0, [report(1, 0.5)], "error")
     keep_best(run, run.trials())

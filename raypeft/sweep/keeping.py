@@ -19,7 +19,7 @@ def keep_best(run: Run, ended: Iterable[Mapping[str, Any]]) -> None:
     """
     rows, select_by = list(ended), run.plan.resolved.study.validation.select_by
     usable = [
-        (merit(one.report, select_by), row["number"], one.path)
+        (merit(one.report, select_by), row["number"], one.order, one.path)
         for row in rows
         if row["state"] in USABLE
         for one in sound(run.trial_folder(row["trial"]))
