@@ -14,6 +14,7 @@ from tests.chaos.disturbed import Disturbed, attempts, outcome
 pytestmark = pytest.mark.slow(minutes=8)
 
 SETTINGS = ("search.trials=2",)
+SPARING = (*SETTINGS, "resources.keep_checkpoints=best")
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
 def test_a_run_that_is_stopped_moved_and_killed_again_and_again_ends_the_same(
     undisturbed: Disturbed, tmp_path: Path
 ) -> None:
-    """A second owner is refused meanwhile, and what only reads works beside."""
-    first = Disturbed(tmp_path / "here", ["lora"], SETTINGS)
+    """A second owner is refused meanwhile, and what only reads works beside. It keeps the best checkpoint alone."""
+    first = Disturbed(tmp_path / "here", ["lora"], SPARING)
     process = first.start()
     first.wait(process, 3, 0.0)
     second = subprocess.run(first.command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
@@ -39,11 +40,12 @@ def test_a_run_that_is_stopped_moved_and_killed_again_and_again_ends_the_same(
     assert "The same command goes on from here." in first.output()
     (tmp_path / "there").mkdir()
     first.run.folder.rename(tmp_path / "there" / "run")
-    moved = Disturbed(tmp_path / "there", ["lora"], SETTINGS)
+    moved = Disturbed(tmp_path / "there", ["lora"], SPARING)
     moved.disturb(seed=7, driver=2, worker=2)
     assert not first.run.folder.exists()
     assert outcome(moved.run) == outcome(undisturbed.run)
     check(moved, 2, 2)
+    assert len(list(moved.run.folder.glob("trials/*/checkpoint-*"))) == 1
 
 
 def test_a_full_disk_pauses_a_run_that_goes_on_when_there_is_room(undisturbed: Disturbed, tmp_path: Path) -> None:
