@@ -3,10 +3,10 @@
     python -m benchmarks.recovery --driver 30 --worker 30 --seed 2026 --folder /tmp/recovery
 
 Run from the checkout. Two cells of the embedded decoder with five trials each, one at a time. The run that is killed
-keeps the best checkpoint of each cell alone, the other all. Kills of the driver are SIGKILL, SIGINT and SIGTERM in turn,
-those of workers SIGKILL, in an order and at moments drawn from the seed. Trials, reports, selections with the digests of
-their weights, predictions and tables must be the same to the last bit, and a trial may never go on from before its last
-report. The figures are printed as JSON.
+keeps the best checkpoint of each cell alone, the other all. Kills of the driver are SIGKILL, SIGINT and SIGTERM in
+turn, those of workers SIGKILL, in an order and at moments drawn from the seed. Trials, reports, selections with the
+digests of their weights, predictions and tables must be the same to the last bit, and a trial may never go on from
+before its last report. The figures are printed as JSON.
 """
 
 import argparse
