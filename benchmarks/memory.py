@@ -110,7 +110,7 @@ def run(*arguments: str) -> str:
 
 
 def make(name: str, folder: str) -> None:
-    """Save a model of random weights with the tokenizer of the tiny decoder."""
+    """Save a model of random weights in half precision, as published ones are, with the tiny decoder's tokenizer."""
     import torch
     import transformers
 
@@ -121,7 +121,7 @@ def make(name: str, folder: str) -> None:
     auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device(device):
-        auto.from_config(config, dtype=torch.bfloat16 if device == "cuda" else torch.float32).save_pretrained(folder)
+        auto.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
     tokenizer = PACKAGE / "embedded" / "models" / "tiny-decoder"
     for file in ("tokenizer.json", "tokenizer_config.json"):
         (Path(folder) / file).write_bytes((tokenizer / file).read_bytes())
@@ -140,20 +140,12 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
     import shutil
     from contextlib import suppress
 
-    import torch
-
-    from raypeft.modeling.gpu import limit_gpu_memory
-    from raypeft.modeling.loading import study_base
-    from raypeft.modeling.memory import peak_mib, reset_peak
+    from raypeft.modeling.omission import omit_bitsandbytes
     from raypeft.spec.footprint import footprint
-    from raypeft.spec.memory import CUDA_CONTEXT, FRAMEWORK
+    from raypeft.spec.memory import BITSANDBYTES, CUDA_CONTEXT, FRAMEWORK, Device
     from raypeft.spec.plan import Plan
     from raypeft.spec.resolve import resolve
-    from raypeft.training.data import trial_data
-    from raypeft.training.trial import train
 
-    torch.set_num_threads(1)
-    gpu = torch.cuda.is_available()
     shutil.rmtree(output, ignore_errors=True)
     plan = Plan(
         resolve(
@@ -173,13 +165,26 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
             ],
         )
     )
-    cell = plan.cells[0]
+    omit_bitsandbytes(plan.resolved)  # as a worker does
+
+    import torch
+
+    from raypeft.modeling.gpu import limit_gpu_memory
+    from raypeft.modeling.loading import study_base
+    from raypeft.modeling.memory import peak_mib, reset_peak
+    from raypeft.training.data import trial_data
+    from raypeft.training.trial import train
+
+    torch.set_num_threads(1)
+    gpu, cell = torch.cuda.is_available(), plan.cells[0]
     limit_gpu_memory(plan.resolved.study.resources.gpu_memory_gb)
     reset_peak()
     framework = CUDA_CONTEXT / MIB if gpu else peak_mib()
     spec, reports = plan.resolved.techniques[cell.technique], [{"end": "oom"}]
     with suppress(torch.OutOfMemoryError):
         base = study_base(plan.resolved, cell)
+        # Without an entry a model's module lists are peft's, which the estimate does not know.
+        plan.resolved.models[cell.model].targets.update(base.targets)
         train(plan, base, trial_data(plan, base, "long"), spec, spec.paper, Path(output), reports.append)
     last = reports[-1]
     if (end := last.get("end", "oom")) not in ("finished", "oom"):
@@ -187,6 +192,7 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
     found = footprint(plan, cell)
     assert found is not None
     context = CUDA_CONTEXT / MIB if gpu else 0.0
+    device: Device = "gpu" if gpu else "cpu"
     return {
         "estimated": {
             "training": sum(found.estimate.training.values()) / MIB,
@@ -195,7 +201,7 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
         "terms": {"training": found.estimate.training, "decoding": found.estimate.decoding},
         "measured": {phase: last.get(f"{phase}_memory_mib", 0) + context for phase in ("training", "decoding")},
         "framework": framework,
-        "framework_estimated": FRAMEWORK["gpu" if gpu else "cpu"] / MIB,
+        "framework_estimated": (FRAMEWORK[device] + (BITSANDBYTES[device] if spec.quantization else 0)) / MIB,
         "largest": found.estimate.largest,
         "fits": found.fits,
         "came_to": "oom" if end == "oom" else f"micro-batch {last['micro_batch']}, decode batch {last['decode_batch']}",

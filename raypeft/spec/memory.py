@@ -16,11 +16,14 @@ from raypeft.spec.technique import Quantization
 
 MIB, GIB = 2**20, 2**30
 CUDA_CONTEXT = 512 * MIB
-# On a CPU 436 MiB before a model is loaded; the rest comes with the first products, and is the middle of `--grid cpu`.
-FRAMEWORK = {"gpu": CUDA_CONTEXT, "cpu": 550 * MIB}
-BITSANDBYTES = {"gpu": 0, "cpu": 100 * MIB}
-# What comes and goes takes so many times its size: the C library's heap has gaps. On a GPU see `footprint.USABLE`.
-HEAP = {"gpu": 1.0, "cpu": 1.15}
+# On a CPU 391 MiB before a model is loaded, 435 with bitsandbytes; the rest comes with the first products.
+FRAMEWORK = {"gpu": CUDA_CONTEXT, "cpu": 420 * MIB}
+BITSANDBYTES = {"gpu": 0, "cpu": 50 * MIB}
+Phase = Literal["training", "decoding"]
+# On a CPU what comes and goes takes so many times its size: the C library's heap has gaps, which are gone when it maps
+# every block by itself, at the price of time. Found by `--grid cpu`. On a GPU see `footprint.USABLE`.
+HEAP: Mapping[Phase, float] = {"training": 1.35, "decoding": 1.2}
+SCATTERED = 1.15  # times as much again with T5's many small tensors, and between those of unpacked weights
 # bitsandbytes: nf4 with one 8-bit scale to 64 weights, which have one fp32 scale to 256 of them; int8.
 QUANTIZED: Mapping[Quantization, float] = {"4bit": 0.5 + 1 / 64 + 4 / (64 * 256), "8bit": 1.0}
 # Bytes of a logit at the highest point of the loss: log-probabilities, their gradient, the gradient of the logits.
@@ -175,11 +178,14 @@ def estimate(configuration: Configuration, workload: Workload) -> Estimate:
         fixed["framework"] += BITSANDBYTES[c.device]
     if c.adapter.kind == "AdaLoraConfig":
         fixed["optimiser"] += 3 * FP32 * trained  # importances of the singular values
-    return Estimate(_training(c, workload, fixed, FP32 * trained), fixed | _heap(c, _decoding(c, workload)))
+    decoding = fixed | _heap(c, "decoding", _decoding(c, workload))
+    return Estimate(_training(c, workload, fixed, FP32 * trained), decoding)
 
 
-def _heap(c: Configuration, terms: Mapping[str, float]) -> dict[str, float]:
-    return {name: HEAP[c.device] * size for name, size in terms.items()}
+def _heap(c: Configuration, phase: Phase, terms: Mapping[str, float]) -> dict[str, float]:
+    scattered = c.shape.block == "t5" or c.quantization is not None
+    times = 1.0 if c.device == "gpu" else HEAP[phase] * (SCATTERED if scattered else 1)
+    return {name: times * size for name, size in terms.items()}
 
 
 def _training(c: Configuration, work: Workload, fixed: Mapping[str, float], gradients: int) -> dict[str, float]:
@@ -198,7 +204,7 @@ def _training(c: Configuration, work: Workload, fixed: Mapping[str, float], grad
         activations += 2 * shape.vocabulary * shape.hidden + (2 * shape.linear_weights if c.full else 0)
     kept = gradients if work.micro < work.batch else 0
     kept_for_loss = {"activations": activations, "logits": float(LOSS * predicted * shape.vocabulary)}
-    loss = {"gradients": float(kept)} | _heap(c, kept_for_loss)
+    loss = {"gradients": float(kept)} | _heap(c, "training", kept_for_loss)
     matrices = [matrix.inputs * matrix.outputs for matrix in shape.matrices]
     largest = max([*matrices, shape.vocabulary * shape.hidden]) if c.full else 0
     adamw = gradients if c.training.optimizer == "adamw_torch" and c.device == "gpu" else 0
