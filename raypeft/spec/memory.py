@@ -21,8 +21,8 @@ FRAMEWORK = {"gpu": CUDA_CONTEXT, "cpu": 420 * MIB}
 BITSANDBYTES = {"gpu": 0, "cpu": 50 * MIB}
 Phase = Literal["training", "decoding"]
 # On a CPU what comes and goes takes so many times its size: the C library's heap has gaps, which are gone when it maps
-# every block by itself, at the price of time. Found by `--grid cpu`. On a GPU see `footprint.USABLE`.
-HEAP: Mapping[Phase, float] = {"training": 1.35, "decoding": 1.2}
+# every block by itself, at the price of time. From runs of `--grid cpu`. On a GPU see `footprint.USABLE`.
+HEAP: Mapping[Phase, float] = {"training": 1.3, "decoding": 1.15}
 SCATTERED = 1.15  # times as much again with T5's many small tensors, and between those of unpacked weights
 # bitsandbytes: nf4 with one 8-bit scale to 64 weights, which have one fp32 scale to 256 of them; int8.
 QUANTIZED: Mapping[Quantization, float] = {"4bit": 0.5 + 1 / 64 + 4 / (64 * 256), "8bit": 1.0}
