@@ -140,6 +140,7 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
     import shutil
     from contextlib import suppress
 
+    from raypeft.modeling.heap import map_large_blocks
     from raypeft.modeling.omission import omit_bitsandbytes
     from raypeft.spec.footprint import footprint
     from raypeft.spec.memory import BITSANDBYTES, CUDA_CONTEXT, FRAMEWORK, Device
@@ -165,7 +166,8 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
             ],
         )
     )
-    omit_bitsandbytes(plan.resolved)  # as a worker does
+    map_large_blocks()  # as a worker does
+    omit_bitsandbytes(plan.resolved)
 
     import torch
 

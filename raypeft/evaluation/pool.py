@@ -12,6 +12,7 @@ import ray
 from raypeft.evaluation.jobs import Job
 from raypeft.files import write_json
 from raypeft.metrics.exact_match import KS
+from raypeft.modeling.heap import map_large_blocks
 from raypeft.modeling.omission import omit_bitsandbytes, omit_gpus
 from raypeft.progress import Progress
 from raypeft.run import Run
@@ -26,6 +27,7 @@ class Evaluator:
     """The actor: runs one job at a time, its base model warm in between."""
 
     def __init__(self, folder: str, threads: int) -> None:
+        map_large_blocks()
         omit_gpus()
         import torch
 

@@ -19,11 +19,6 @@ CUDA_CONTEXT = 512 * MIB
 # On a CPU 391 MiB before a model is loaded, 435 with bitsandbytes; the rest comes with the first products.
 FRAMEWORK = {"gpu": CUDA_CONTEXT, "cpu": 420 * MIB}
 BITSANDBYTES = {"gpu": 0, "cpu": 50 * MIB}
-Phase = Literal["training", "decoding"]
-# On a CPU what comes and goes takes so many times its size: the C library's heap has gaps, which are gone when it maps
-# every block by itself, at the price of time. From runs of `--grid cpu`. On a GPU see `footprint.USABLE`.
-HEAP: Mapping[Phase, float] = {"training": 1.3, "decoding": 1.15}
-SCATTERED = 1.15  # times as much again with T5's many small tensors, and between those of unpacked weights
 # bitsandbytes: nf4 with one 8-bit scale to 64 weights, which have one fp32 scale to 256 of them; int8.
 QUANTIZED: Mapping[Quantization, float] = {"4bit": 0.5 + 1 / 64 + 4 / (64 * 256), "8bit": 1.0}
 # Bytes of a logit at the highest point of the loss: log-probabilities, their gradient, the gradient of the logits.
@@ -178,14 +173,7 @@ def estimate(configuration: Configuration, workload: Workload) -> Estimate:
         fixed["framework"] += BITSANDBYTES[c.device]
     if c.adapter.kind == "AdaLoraConfig":
         fixed["optimiser"] += 3 * FP32 * trained  # importances of the singular values
-    decoding = fixed | _heap(c, "decoding", _decoding(c, workload))
-    return Estimate(_training(c, workload, fixed, FP32 * trained), decoding)
-
-
-def _heap(c: Configuration, phase: Phase, terms: Mapping[str, float]) -> dict[str, float]:
-    scattered = c.shape.block == "t5" or c.quantization is not None
-    times = 1.0 if c.device == "gpu" else HEAP[phase] * (SCATTERED if scattered else 1)
-    return {name: times * size for name, size in terms.items()}
+    return Estimate(_training(c, workload, fixed, FP32 * trained), fixed | _decoding(c, workload))
 
 
 def _training(c: Configuration, work: Workload, fixed: Mapping[str, float], gradients: int) -> dict[str, float]:
@@ -204,7 +192,7 @@ def _training(c: Configuration, work: Workload, fixed: Mapping[str, float], grad
         activations += 2 * shape.vocabulary * shape.hidden + (2 * shape.linear_weights if c.full else 0)
     kept = gradients if work.micro < work.batch else 0
     kept_for_loss = {"activations": activations, "logits": float(LOSS * predicted * shape.vocabulary)}
-    loss = {"gradients": float(kept)} | _heap(c, "training", kept_for_loss)
+    loss = {"gradients": float(kept)} | kept_for_loss
     matrices = [matrix.inputs * matrix.outputs for matrix in shape.matrices]
     largest = max([*matrices, shape.vocabulary * shape.hidden]) if c.full else 0
     adamw = gradients if c.training.optimizer == "adamw_torch" and c.device == "gpu" else 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from raypeft.disk import is_full
+from raypeft.modeling.heap import map_large_blocks
 from raypeft.modeling.omission import omit_bitsandbytes, omit_gpus
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, Plan
@@ -78,6 +79,7 @@ def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
         emit({"report": -1, "validation_loss": None, "end": "paused"})
         return
     plan = _plan(run.folder)
+    map_large_blocks()
     omit_gpus()
     omit_bitsandbytes(plan.resolved)
 

@@ -24,13 +24,13 @@ model                 dataset   technique      trials  hours  train GiB  decode 
 tiny-decoder          snippets  full                3   0.01        0.5         0.5  framework  learning_rate
 tiny-decoder          snippets  lora                3   0.01        0.5         0.5  framework  target_modules, r, lora_alpha, lora_dropout, learning_rate
 tiny-decoder          snippets  ia3                 3   0.01        0.5         0.5  framework  learning_rate
-tiny-decoder          snippets  prompt_tuning       3   0.01        0.5         0.6  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
-tiny-decoder          snippets  prefix_tuning       3   0.01        0.5         0.6  framework  num_virtual_tokens, learning_rate
+tiny-decoder          snippets  prompt_tuning       3   0.01        0.5         0.5  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
+tiny-decoder          snippets  prefix_tuning       3   0.01        0.5         0.5  framework  num_virtual_tokens, learning_rate
 tiny-encoder-decoder  snippets  full                3   0.01        0.5         0.5  framework  learning_rate
 tiny-encoder-decoder  snippets  lora                3   0.01        0.5         0.5  framework  target_modules, r, lora_alpha, lora_dropout, learning_rate
 tiny-encoder-decoder  snippets  ia3                 3   0.01        0.5         0.5  framework  learning_rate
-tiny-encoder-decoder  snippets  prompt_tuning       3   0.01        0.5         0.6  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
-tiny-encoder-decoder  snippets  prefix_tuning       3   0.01        0.4         0.6  framework  num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  prompt_tuning       3   0.01        0.5         0.5  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  prefix_tuning       3   0.01        0.4         0.5  framework  num_virtual_tokens, learning_rate
 
 Trial      at most 3 epochs: 15 reports (every 0.2 epoch) and one before training
 Memory     estimated for a CPU, the largest trial of each cell with all items at the token limits
