@@ -3,10 +3,14 @@
 import ctypes
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from raypeft.evaluation import pool
 from raypeft.modeling.heap import HUGE_PAGES, map_large_blocks
+from raypeft.run import Run
+from raypeft.sweep import worker
 
 # A block that was mapped and freed raises glibc's threshold, so that the next one would come from the heap.
 BLOCKS = """
@@ -62,3 +66,29 @@ def test_torch_asks_for_huge_pages_unless_the_user_has_decided(monkeypatch: pyte
         assert environment[HUGE_PAGES] == expected
     monkeypatch.setattr("raypeft.modeling.heap.ctypes.CDLL", lambda name: object())
     assert not map_large_blocks({})
+
+
+class Reached(Exception):
+    """Raised instead of setting up the process."""
+
+
+STEPS = ("map_large_blocks", "omit_gpus")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_workers_are_set_up_before_they_load_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Of trials and of evaluations; what comes after the step would fail without a run."""
+
+    def reached() -> None:
+        raise Reached
+
+    for module in (worker, pool):
+        for name in STEPS:
+            monkeypatch.setattr(module, name, reached if name == step else lambda: None)
+    monkeypatch.setattr(worker, "_plan", lambda folder: None)
+    with pytest.raises(Reached):
+        worker._train(Run(tmp_path), {}, lambda report: None)
+    with pytest.raises(Reached):
+        pool.Evaluator(str(tmp_path), 1)
