@@ -10,6 +10,8 @@ T5 = "T5Config"
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama-48m": (LLAMA, {"vocab_size": 16000, "hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 10,
                           "num_attention_heads": 8, "num_key_value_heads": 8}),
+    "t5-50m": (T5, {"vocab_size": 16000, "d_model": 512, "d_ff": 2048, "num_layers": 6, "num_decoder_layers": 6,
+                    "num_heads": 8, "d_kv": 64, "decoder_start_token_id": 0}),
     "llama-110m": (LLAMA, {"vocab_size": 32000, "hidden_size": 640, "intermediate_size": 1728, "num_hidden_layers": 14,
                            "num_attention_heads": 10, "num_key_value_heads": 10}),
     "llama-gqa-160m": (LLAMA, {"vocab_size": 49152, "hidden_size": 768, "intermediate_size": 2048,

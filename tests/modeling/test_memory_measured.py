@@ -13,9 +13,10 @@ SETTINGS = ("test.beams=4", "test.candidates=4", "test.decode_batch=4", "validat
 @pytest.mark.slow(minutes=1)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are those of the process's whole life")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="benchmarks/memory.py measures on GPUs")
-def test_the_estimate_is_near_the_measured_peak(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "technique"), [("llama-48m", "lora"), ("t5-50m", "full")])
+def test_the_estimate_is_near_the_measured_peak(tmp_path: Path, model: str, technique: str) -> None:
     """Within 15 % with what the process had before the model was loaded, and within 25 % without it."""
-    found = trial(tmp_path / "llama-48m", "lora", SETTINGS, tmp_path)
+    found = trial(tmp_path / model, technique, SETTINGS, tmp_path)
     for phase in ("training", "decoding"):
         estimated, measured = found["estimated"][phase], found["measured"][phase]
         assert estimated == pytest.approx(measured, rel=0.15), phase
