@@ -49,6 +49,9 @@ GRIDS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("llama-110m", "prefix_tuning", ()),
         ("llama-110m", "lora", ("training.attention=eager",)),
         ("llama-110m", "dora", ()),
+        ("llama-110m", "vera", ()),
+        ("llama-110m", "adalora", ()),
+        ("llama-110m", "p_tuning", ()),
         ("llama-110m", "lora", ("training.micro_batch=1",)),
     ],
     "gpu": [

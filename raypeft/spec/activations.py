@@ -138,10 +138,10 @@ def _adapted(shape: Shape, numbers: Numbers, adapter: Adapter) -> int:
         else:
             dropped = matrix.inputs * numbers.mask(FP32) if adapter.dropout else 0
             if adapter.kind == "VeraConfig":  # its projections are frozen
-                scaled = dropped + (adapter.rank + matrix.outputs) * FP32
+                scaled = dropped + (adapter.rank + matrix.outputs) * numbers.product
             else:
                 scaled = dropped + (matrix.inputs + adapter.rank) * numbers.product
             if adapter.magnitudes:
-                scaled += (matrix.inputs + 3 * matrix.outputs) * numbers.product
+                scaled += 2 * matrix.outputs * numbers.product
         total += matrix.count * scaled
     return total

@@ -145,6 +145,23 @@ class Configuration:
                 sizes += [(1, matrix.outputs)] * matrix.count if adapter.magnitudes else []
         return sum(a * b for a, b in sizes), sum(a + b for a, b in sizes)
 
+    def copies(self) -> int:
+        """Bytes of weights that are kept in another precision, to be multiplied with in the backward pass.
+
+        Autocast's of fp32 weights, VeRA's projections among them for each layer anew; with dropout also those of all
+        layers that DoRA multiplies with a second time (peft's `DoraLinearLayer`).
+        """
+        shape, adapter, kept = self.shape, self.adapter, 0
+        if self.half and (self.full or self.quantization is not None):
+            kept += 2 * shape.vocabulary * shape.hidden + (2 * shape.linear_weights if self.full else 0)
+        if self.half and adapter.kind == "VeraConfig":
+            kept += 2 * sum(
+                adapter.rank * (matrix.inputs + matrix.outputs) * matrix.count for matrix in adapter.matrices
+            )
+        if adapter.magnitudes and adapter.dropout and (self.half or self.quantization is not None):
+            kept += (2 if self.half else FP32) * sum(matrix.weights for matrix in adapter.matrices)
+        return kept
+
     def _vector(self, name: str, inputs: int, outputs: int) -> int:
         if self.adapter.kind == "IA3Config":
             return inputs if name in self.adapter.feedforward else outputs
@@ -187,9 +204,7 @@ def _training(c: Configuration, work: Workload, fixed: Mapping[str, float], grad
         tokens = work.micro * (work.prompt + work.code + virtual)
         activations = activations / layers + layers * tokens * shape.hidden * numbers.hidden
     activations += predicted * shape.hidden * FP32
-    if c.half and (c.full or c.quantization is not None):
-        # autocast keeps a copy of fp32 weights that are multiplied with
-        activations += 2 * shape.vocabulary * shape.hidden + (2 * shape.linear_weights if c.full else 0)
+    activations += c.copies()
     kept = gradients if work.micro < work.batch else 0
     kept_for_loss = {"activations": activations, "logits": float(LOSS * predicted * shape.vocabulary)}
     loss = {"gradients": float(kept)} | kept_for_loss

@@ -163,7 +163,7 @@ class Disturbed:
     def _check_checkpoints(self, reported: dict[str, int]) -> None:
         """What was reported before a kill is in a checkpoint, so that at most the interval after it is lost.
 
-        A trial may have ended since, and its checkpoint may be gone; that its end is written first is part of the check.
+        A trial may have ended since and lost its checkpoint; that its end is written first is part of the check.
         """
         for trial, report in reported.items():
             newest = last(self.run.trial_folder(trial))
