@@ -50,7 +50,7 @@ GRIDS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("llama-110m", "lora", ("training.attention=eager",)),
         ("llama-110m", "dora", ()),
         ("llama-110m", "vera", ()),
-        ("llama-110m", "adalora", ()),
+        ("llama-110m", "adalora", ("training.epochs=4",)),
         ("llama-110m", "p_tuning", ()),
         ("llama-110m", "lora", ("training.micro_batch=1",)),
     ],

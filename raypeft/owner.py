@@ -109,6 +109,8 @@ class Ownership:
             if not exclusive or (before and self._lives(before)):
                 raise _refused(self.folder, before)
             self.before = before
+            if before and before.host == self.owner.host:  # until it is gone, should this process die first
+                self.owner = replace(self.owner, temporary=before.temporary)
             write_json(self.folder / RECORD, asdict(self.owner))
         except BaseException:
             os.close(self._lock)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -145,6 +147,44 @@ def test_a_temporary_folder_goes_with_the_processes_that_name_it(
     assert not folder.exists()
     temporary.remove(tmp_path)
     assert tmp_path.exists()  # not one of ours
+
+
+WRITES = """
+import sys, time
+while True:
+    open(sys.argv[1] + "/written", "w").close()
+    time.sleep(0.001)
+"""
+
+
+def test_a_temporary_folder_goes_though_a_process_takes_time_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's dashboard writes a file there every few seconds."""
+    kill = psutil.Process.kill
+    monkeypatch.setattr(psutil.Process, "kill", lambda process: threading.Timer(0.5, kill, [process]).start())
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    folder = temporary.make()
+    with subprocess.Popen([sys.executable, "-c", WRITES, str(folder)]) as process:
+        while not (folder / "written").exists():
+            time.sleep(0.01)
+        temporary.remove(folder)
+        left = folder.exists()
+        assert process.wait(timeout=20) == -9
+    shutil.rmtree(folder, ignore_errors=True)
+    assert not left
+
+
+def test_what_a_dead_owner_left_is_not_forgotten_when_its_follower_dies_too(tmp_path: Path) -> None:
+    dead = replace(Owner.here(), pid=2**30, temporary="/tmp/raypeft-x")
+    write_json(tmp_path / "owner.json", asdict(dead))
+    with Ownership(tmp_path, lost) as ownership:
+        assert ownership.before == dead
+        found = Owner.read(tmp_path)
+        assert found is not None and (found.pid, found.temporary) == (os.getpid(), "/tmp/raypeft-x")
+        ownership.keep(Path("/tmp/raypeft-y"))
+    write_json(tmp_path / "owner.json", asdict(replace(dead, host="elsewhere", boot="another")))
+    os.utime(tmp_path / "owner.json", (0, 0))
+    with Ownership(tmp_path, lost) as ownership:
+        assert ownership.owner.temporary is None  # not on this machine
 
 
 def test_a_temporary_folder_is_near_enough_for_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

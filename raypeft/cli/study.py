@@ -143,7 +143,7 @@ def owned(folder: Path, console: Console) -> Iterator[tuple[Interruption, Owners
 
     def clean() -> None:
         if ownership.owner.temporary:
-            shutil.rmtree(ownership.owner.temporary, ignore_errors=True)
+            temporary.remove(Path(ownership.owner.temporary))
         ownership.release()
 
     interruption = Interruption(say, clean)
