@@ -146,14 +146,19 @@ class Configuration:
         return sum(a * b for a, b in sizes), sum(a + b for a, b in sizes)
 
     def copies(self) -> int:
-        """Bytes of weights that are kept in another precision, to be multiplied with in the backward pass.
-
-        Autocast's of fp32 weights, VeRA's projections among them for each layer anew; with dropout also those of all
-        layers that DoRA multiplies with a second time (peft's `DoraLinearLayer`).
-        """
-        shape, adapter, kept = self.shape, self.adapter, 0
+        """Bytes of weights that are kept in another precision, to be multiplied with in the backward pass."""
+        shape, kept = self.shape, self.layer_copies()
         if self.half and (self.full or self.quantization is not None):
             kept += 2 * shape.vocabulary * shape.hidden + (2 * shape.linear_weights if self.full else 0)
+        return kept
+
+    def layer_copies(self) -> int:
+        """Those of them that gradient checkpointing makes anew, for one layer at a time.
+
+        VeRA's fp32 projections, for each layer that shares them; with dropout the weights that DoRA multiplies with a
+        second time (peft's `DoraLinearLayer`).
+        """
+        adapter, kept = self.adapter, 0
         if self.half and adapter.kind == "VeraConfig":
             kept += 2 * sum(
                 adapter.rank * (matrix.inputs + matrix.outputs) * matrix.count for matrix in adapter.matrices
@@ -198,13 +203,13 @@ def _training(c: Configuration, work: Workload, fixed: Mapping[str, float], grad
     shape, numbers = c.shape, c.numbers
     virtual = c.adapter.virtual if c.adapter.kind != "PrefixTuningConfig" else 0
     predicted = work.micro * (work.code if shape.block == "t5" else work.prompt + work.code + virtual)
-    activations = float(saved(shape, numbers, c.adapter, work.micro, work.prompt, work.code))
+    activations = float(saved(shape, numbers, c.adapter, work.micro, work.prompt, work.code) + c.layer_copies())
     if c.training.gradient_checkpointing and c.adapter.kind != "PrefixTuningConfig":
         layers = shape.layers + shape.encoder_layers
         tokens = work.micro * (work.prompt + work.code + virtual)
         activations = activations / layers + layers * tokens * shape.hidden * numbers.hidden
     activations += predicted * shape.hidden * FP32
-    activations += c.copies()
+    activations += c.copies() - c.layer_copies()
     kept = gradients if work.micro < work.batch else 0
     kept_for_loss = {"activations": activations, "logits": float(LOSS * predicted * shape.vocabulary)}
     loss = {"gradients": float(kept)} | kept_for_loss

@@ -18,7 +18,7 @@ from raypeft.modeling.loading import load_base
 from raypeft.spec.activations import Numbers, saved
 from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.footprint import adapter_of
-from raypeft.spec.memory import QUANTIZED, Configuration
+from raypeft.spec.memory import QUANTIZED, Configuration, Workload, estimate
 from raypeft.spec.plan import Plan
 from raypeft.spec.sections import Training
 from raypeft.spec.shape import Shape, shape_of_folder
@@ -233,3 +233,22 @@ def test_bytes_of_quantised_weights() -> None:
 
 def bytes_of(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
+
+
+def test_checkpointed_layers_make_copies_of_weights_one_at_a_time(folders: dict[str, Path]) -> None:
+    """By hand, eight equal layers of 256 x 256 queries in half precision: one copy of each, or that of one layer."""
+    shape = shape_of_folder(folders["llama"])
+    assert shape is not None
+    work = Workload(micro=1, batch=1, decode=1, beams=1, prompt=4, code=4)
+    parts = {}
+    for dropout in (0.0, 0.1):
+        adapter = adapter_of(shape, "LoraConfig", {"use_dora": True, "r": 1, "lora_dropout": dropout}, {})
+        adapter = dataclasses.replace(adapter, matrices=[m for m in shape.matrices if m.name == "q_proj"])
+        for checkpointing in (False, True):
+            training = Training(precision="bf16", gradient_checkpointing=checkpointing)
+            found = estimate(Configuration(shape, 0, adapter, None, training, "cpu"), work).training
+            parts[dropout, checkpointing] = found["activations"]
+    mask = 8 * 8 * 256 * 4  # layers x tokens x inputs x bytes: what dropout itself keeps
+    copies = 8 * 256 * 256 * 2
+    assert parts[0.1, False] - parts[0.0, False] == mask + copies
+    assert parts[0.1, True] - parts[0.0, True] == (mask + copies) / 8
