@@ -36,3 +36,23 @@ def test_an_unknown_class_is_named() -> None:
     )
     (problem,) = technique_problems("none", technique)
     assert "no configuration 'LoraConfiguration'" in problem and "LoraConfig" in problem
+
+
+def technique(**changed: object) -> Technique:
+    search: dict[str, object] = {"r": {"choice": [4]}, "learning_rate": {"choice": [1e-3]}}
+    given = {"title": "T", "peft": "AdaLoraConfig", "paper": {"r": 4, "learning_rate": 1e-3}, "search": search}
+    return Technique.model_validate(given | changed)
+
+
+def test_a_value_that_peft_refuses_is_named() -> None:
+    schedule = {"total_step": {"steps": 1.0}, "tinit": {"steps": 0.2}, "tfinal": {"steps": 0.3}}
+    search = {"orth_reg_weight": {"choice": [0.5, -1.0]}, "learning_rate": {"choice": [1e-3]}}
+    paper = {"orth_reg_weight": 0.5, "learning_rate": 1e-3}
+    (problem,) = technique_problems("ada", technique(arguments=schedule, search=search, paper=paper))
+    assert problem.startswith("techniques.ada.search.orth_reg_weight: peft.AdaLoraConfig refuses -1.0: ")
+
+
+def test_a_point_that_peft_refuses_is_named_once() -> None:
+    (problem,) = technique_problems("ada", technique())
+    assert problem.startswith("techniques.ada: peft.AdaLoraConfig refuses the paper's point: ")
+    assert "total_step" in problem
