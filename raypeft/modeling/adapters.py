@@ -1,7 +1,6 @@
 """Adapting a base model and giving it back as it was."""
 
 import copy
-import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,6 @@ from raypeft.modeling.training_state import load_training_state
 from raypeft.spec.catalogue import TargetList
 from raypeft.spec.technique import Technique, Value, share_of_steps
 
-USUAL_STEPS = 1000  # of a training whose number of steps is not known yet
 TASKS = {"decoder": "CAUSAL_LM", "encoder_decoder": "SEQ_2_SEQ_LM"}
 
 
@@ -43,7 +41,7 @@ def adapter_config(
     """
     if technique.peft is None:
         raise ValueError("full fine-tuning has no adapter")
-    arguments = _arguments(technique, hyperparameters, steps)
+    arguments = peft_arguments(technique, hyperparameters, steps)
     for name in MODULE_ARGUMENTS:
         if name in arguments:
             arguments[name] = _modules(base, arguments[name])
@@ -52,8 +50,12 @@ def adapter_config(
     return getattr(peft, technique.peft)(task_type=TASKS[base.architecture], **arguments)
 
 
-def _arguments(technique: Technique, hyperparameters: Mapping[str, Value], steps: int | None) -> dict[str, Any]:
-    """Fixed and searched arguments of the peft class, shares of the training as numbers of steps."""
+def peft_arguments(technique: Technique, hyperparameters: Mapping[str, Value], steps: int | None) -> dict[str, Any]:
+    """Fixed and searched arguments of the peft class, shares of the training as numbers of steps.
+
+    Raises:
+        ValueError: a share of the steps is asked for without `steps`.
+    """
     arguments: dict[str, Any] = {**technique.arguments, **hyperparameters}
     arguments.pop("learning_rate", None)
     for name, value in arguments.items():
@@ -72,48 +74,6 @@ def _modules(base: Base, named: str | list[str]) -> str | list[str]:
     if absent := [name for name in names if name in LISTS and name not in base.targets]:
         raise UserError(missing_list(absent[0], base.name, base.model.config.model_type))
     return [module for name in names for module in base.targets.get(cast(TargetList, name), [name])]
-
-
-def technique_problems(name: str, technique: Technique) -> list[str]:
-    """What of a technique its peft class does not know or accept: the class itself, arguments by name, their values."""
-    if technique.peft is None:
-        return []
-    kind = getattr(peft, technique.peft, None)
-    if not (isinstance(kind, type) and issubclass(kind, peft.PeftConfig)):
-        known = sorted(entry for entry in dir(peft) if entry.endswith("Config"))
-        return [f"techniques.{name}.peft: peft has no configuration '{technique.peft}'; it has {', '.join(known)}"]
-    fields = {field.name for field in dataclasses.fields(kind)}
-    unknown = [
-        f"techniques.{name}.{section}.{argument}: peft.{technique.peft} has no such argument"
-        for section, arguments in (("arguments", technique.arguments), ("search", technique.search))
-        for argument in arguments
-        if argument not in fields | {"learning_rate"}
-    ]
-    return unknown or _refused_values(name, technique, kind)
-
-
-def _refused_values(name: str, technique: Technique, kind: type[peft.PeftConfig]) -> list[str]:
-    """What the class says of the paper's point, or of the values searched, each put in its place."""
-    drawn = technique.to_drawn(technique.paper)
-    if reason := _refusal(technique, technique.paper, kind):
-        return [f"techniques.{name}: peft.{technique.peft} refuses the paper's point: {reason}"]
-    found = []
-    for searched, (drawn_name, dimension) in zip(technique.search, technique.space.items(), strict=True):
-        for value in dimension.choice or dimension.bounds:
-            if reason := _refusal(technique, technique.from_drawn(drawn | {drawn_name: value}), kind):
-                found.append(f"techniques.{name}.search.{searched}: peft.{technique.peft} refuses {value}: {reason}")
-    return found
-
-
-def _refusal(technique: Technique, point: Mapping[str, Value], kind: type[peft.PeftConfig]) -> str | None:
-    arguments = _arguments(technique, point, USUAL_STEPS)
-    if "prompt_tuning_init_text" in arguments:
-        arguments["tokenizer_name_or_path"] = "the model's"
-    try:
-        kind(**arguments)
-    except (ValueError, TypeError, ImportError) as error:
-        return str(error).strip()
-    return None
 
 
 def parameter_counts(model: Any) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from raypeft.modeling.adapters import technique_problems
+from raypeft.modeling.preflight import technique_problems
 from raypeft.spec.loading import names
 from raypeft.spec.technique import Technique, load_technique
 
