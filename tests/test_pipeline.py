@@ -291,3 +291,5 @@ def test_a_technique_peft_does_not_know_is_a_users_mistake(tmp_path: Path) -> No
     done = study("odd-study.yaml", *SETTINGS, cwd=tmp_path)
     assert done.returncode == 2
     assert "techniques.odd.arguments.biass" in done.stderr and "Traceback" not in done.stdout + done.stderr
+    refused = Run(tmp_path / "runs" / "odd-study")
+    assert refused.study_file.exists() and not refused.begun  # mended, the study is taken

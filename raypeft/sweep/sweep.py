@@ -40,6 +40,8 @@ def sweep(run: Run, progress: Progress, interruption: Interruption) -> None:
     """
     plan = run.plan
     ledger = Ledger(run)
+    if remaining(plan, ledger):
+        _check_study(run, progress)  # before the search leaves anything, so that a refused study can be mended
     scheduler = CellScheduler(plan)
     scheduler.replay(ledger.history)
     searcher = CellSearcher(plan, ledger, run.folder)
@@ -53,10 +55,6 @@ def sweep(run: Run, progress: Progress, interruption: Interruption) -> None:
     searcher.enqueue(left)
     if not left:
         return
-    if not needs_no_preflight(plan.resolved) and (
-        problems := ray.get(ray.remote(check_techniques).remote(str(run.folder)))
-    ):
-        raise UserError("\n" + "\n".join(f"  {problem}" for problem in problems), where=str(run.study_file))
     if warning := disk.outlook(run.folder, Cost(plan).run_bytes()):
         progress.say(warning)
     resources = plan.resolved.study.resources
@@ -94,6 +92,19 @@ def sweep(run: Run, progress: Progress, interruption: Interruption) -> None:
     interruption.raise_pause()
     if remaining(plan, ledger):
         raise KeyboardInterrupt
+
+
+def _check_study(run: Run, progress: Progress) -> None:
+    """Have a worker look for what would make trials fail.
+
+    Raises:
+        UserError: with every problem.
+    """
+    if needs_no_preflight(run.plan.resolved):
+        return
+    progress.say("Checking techniques and models")
+    if problems := ray.get(ray.remote(check_techniques).remote(str(run.folder))):
+        raise UserError("\n" + "\n".join(f"  {problem}" for problem in problems), where=str(run.study_file))
 
 
 def needs_no_preflight(resolved: ResolvedStudy) -> bool:
