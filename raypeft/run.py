@@ -89,8 +89,8 @@ class Run:
     @property
     def begun(self) -> bool:
         """Whether a trial or job may have left something in it."""
-        started = (self.reports_file, self.trials_file, self.optuna_file)
-        return any(path.exists() for path in (*started, *(self.folder / name for name in ("trials", "cells", "icl"))))
+        started = (self.reports_file, self.trials_file, *(self.folder / name for name in ("trials", "cells", "icl")))
+        return any(path.exists() for path in started)
 
     @cached_property
     def plan(self) -> Plan:

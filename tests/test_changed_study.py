@@ -15,6 +15,7 @@ from raypeft.pipeline import pending
 from raypeft.run import Run
 from raypeft.selection import select
 from raypeft.sweep.ledger import Ledger
+from raypeft.sweep.searcher import CellSearcher
 from raypeft.training.checkpoint import seal
 from tests.completed import CELL, SETTINGS, completed, damage, start
 
@@ -85,6 +86,15 @@ def test_a_larger_number_of_trials_is_taken_and_a_smaller_refused(run: Run, call
         assert isinstance(refused.exception, UserError) and change in str(refused.exception)
         assert "--fresh" in str(refused.exception)
     assert Run(run.folder).plan.trials == 6 and len(called) == 1
+
+
+def test_anything_may_change_as_long_as_no_trial_has_begun(tmp_path: Path, called: list[Run]) -> None:
+    run = start(tmp_path / "run")
+    CellSearcher(run.plan, Ledger(run), run.folder).hyperparameters(CELL, 0)
+    assert run.optuna_file.exists()
+    changed = study(run.folder, 3, "training.epochs=4")
+    assert changed.exit_code == 0 and len(called) == 1, changed.output
+    assert not run.study_file.exists() and not run.optuna_file.exists()  # the pipeline writes them anew
 
 
 def test_resources_may_change_but_the_memory_that_decides_which_trials_fit(run: Run, called: list[Run]) -> None:

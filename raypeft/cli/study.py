@@ -102,8 +102,8 @@ def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: 
         return
     if not run.begun:
         # It was refused for its data, its models or the GPU, or interrupted at once.
-        run.manifest_file.unlink(missing_ok=True)
-        run.study_file.unlink()
+        for file in (run.manifest_file, run.optuna_file, run.study_file):
+            file.unlink(missing_ok=True)
         return
     try:
         frozen = ResolvedStudy.load(run.study_file)
