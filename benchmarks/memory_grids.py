@@ -40,6 +40,8 @@ GRIDS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("llama-110m", "lora", ("training.gradient_checkpointing=true",)),
         ("llama-110m", "qlora_8bit", ()),
         ("codegen-130m", "full", ()),
+        ("codegen-130m", "full", ("training.precision=bf16",)),
+        ("t5-150m", "full", ("training.precision=bf16",)),
         ("llama-110m", "lora", ("training.precision=bf16",)),
         ("llama-110m", "full", ("training.optimizer=adamw_torch", "training.micro_batch=2")),
         ("t5-150m", "prefix_tuning", ()),

@@ -10,7 +10,7 @@ from raypeft.spec.footprint import Footprint, footprint
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 
-# MiB in training and in decoding: 64 + 64 tokens, micro-batch 8, 8 x 10 beams (docs/studies.md).
+# MiB in training and, where measured, in decoding: 64 + 64 tokens, micro-batch 8, 8 x 10 beams (docs/studies.md).
 MEASURED = [
     ("code-llama-7b", "lora", (), 18_782, 18_643),
     ("code-llama-7b", "lora", ("training.gradient_checkpointing=true",), 14_113, 18_643),
@@ -18,8 +18,8 @@ MEASURED = [
     ("code-llama-7b", "qlora_4bit", (), 12_392, 15_091),
     ("code-llama-7b", "ia3", (), 19_891, 18_614),
     ("code-llama-7b", "prefix_tuning", (), 18_075, 19_398),
-    ("codegen-130m", "full", (), 2_772, 2_291),
-    ("t5-150m", "full", (), 2_227, 1_791),
+    ("codegen-130m", "full", (), 2_772, None),
+    ("t5-150m", "full", (), 2_227, None),
 ]
 # peft's own lists for models without an entry in the catalogue, which these were
 TARGETS = {
@@ -58,10 +58,12 @@ def at(limit_mib: float, folder: Path, model: str, technique: str, settings: tup
 
 @pytest.mark.parametrize(("model", "technique", "settings", "training", "decoding"), MEASURED)
 def test_a_peak_is_estimated_within_15_percent_and_not_said_to_fit_into_less(
-    tmp_path: Path, model: str, technique: str, settings: tuple[str, ...], training: int, decoding: int
+    tmp_path: Path, model: str, technique: str, settings: tuple[str, ...], training: int, decoding: int | None
 ) -> None:
-    found = at(max(training, decoding), tmp_path, model, technique, settings)
+    peak = max(training, decoding or 0)
+    found = at(peak, tmp_path, model, technique, settings)
     assert sum(found.estimate.training.values()) / 2**20 == pytest.approx(training, rel=0.15)
-    assert sum(found.estimate.decoding.values()) / 2**20 == pytest.approx(decoding, rel=0.15)
+    if decoding is not None:
+        assert sum(found.estimate.decoding.values()) / 2**20 == pytest.approx(decoding, rel=0.15)
     assert found.fits != "yes"
-    assert at(1.4 * max(training, decoding), tmp_path, model, technique, settings).fits == "yes"
+    assert at(1.4 * peak, tmp_path, model, technique, settings).fits == "yes"
