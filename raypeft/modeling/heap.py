@@ -14,7 +14,7 @@ def map_large_blocks(environment: MutableMapping[str, str] = os.environ) -> bool
     """Have the C library map each block of memory of half a MiB and more by itself, and torch do so in huge pages.
 
     Otherwise blocks of up to 32 MiB lie in one heap, whose gaps, other ones in each run, make a trial on a CPU take up
-    to a third more memory than it uses. A page is new each time, which takes up to a sixth more processor time; huge
+    to a third more memory than it uses. A page is new each time, which takes up to a fifth more processor time; huge
     ones (of blocks from 2 MiB on, where the kernel has them) cost the least. Smaller blocks stay in the heap: they make
     little of a trial's memory, and mapping them takes long. Where a model's matrices are among them, as half-precision
     ones of a width of 640 are with a limit of one MiB, they leave gaps that larger blocks are put into. To be called
