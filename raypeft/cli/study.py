@@ -101,7 +101,7 @@ def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: 
             )
         return
     if not run.begun:
-        # It was refused for its data, its models or the GPU, or interrupted at once.
+        # It was refused for its data, models, techniques or the GPU, or interrupted at once.
         for file in (run.manifest_file, run.optuna_file, run.study_file):
             file.unlink(missing_ok=True)
         return
