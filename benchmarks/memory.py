@@ -4,28 +4,38 @@
     python -m benchmarks.memory --model FOLDER       # a model of your own
     python -m benchmarks.memory --grid small         # a few, in a minute
     python -m benchmarks.memory --grid limits        # on a GPU: whether what the plan says fits a smaller card does
+    python -m benchmarks.memory --under COMMAND      # on a CPU: whether it fits into less memory than the machine has
 
 Every trial runs in a process of its own: the paper's point of a technique, items that all reach the token limits, two
 steps of training and a beam search over two batches of eight items before and after. On a GPU the measured numbers are
 what torch allocated, to which CUDA's own is added; on a CPU the resident memory of the process. `framework` is what the
 process had before the model was loaded: estimates take a constant for it, so that the last two columns also compare
 without.
+
+`--under` gives each trial the least memory of which the plan says that it fits with the row's batches: COMMAND starts
+the trial and ends it when it takes more than {mib} MiB, as `systemd-run --scope --quiet -p MemoryMax={mib}M` does. What
+did not fit is marked WRONG, and the exit code is 1.
 """
 
 import argparse
 import json
+import math
+import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.memory_grids import GRIDS, MODELS
+from benchmarks.memory_grids import GRIDS
+from benchmarks.memory_trial import plan_of, write_data
+from raypeft.spec.footprint import USABLE, footprint
+from raypeft.spec.memory import MIB
 
-MIB = 2**20
 ROOT = Path(__file__).parents[1]
-DATA = "prompt {index} " + "sort the list of names by their last letter and then reverse it " * 12
-CODE = "result = sorted(names, key=lambda name: name[-1], reverse=True) if names else [] " * 12
+# Exit codes of a process that was killed, and what a trial that did not fit came to
+KILLED, FAILED = (-9, 137), ("oom", "killed")
 HEADING = (
     "model            technique      settings                     phase      estimated  measured    error "
     "| framework  without it  most by"
@@ -41,11 +51,9 @@ def main() -> None:
     parser.add_argument("--techniques", nargs="+", help="of the grid only these; with --model, default: lora")
     parser.add_argument("--set", nargs="*", default=[], help="further settings of the study")
     parser.add_argument("--made", type=Path, help="folder in which the grid's models are kept for the next time")
-    parser.add_argument("--trial", help=argparse.SUPPRESS)
+    parser.add_argument("--under", type=shlex.split, help="command that holds a trial to {mib} MiB of the CPU's memory")
     asked = parser.parse_args()
-    if asked.trial:
-        print(json.dumps(measure(**json.loads(asked.trial))))
-        return
+    wrong = 0
     with tempfile.TemporaryDirectory() as work:
         if asked.model:
             grid = [(str(asked.model), technique, ()) for technique in asked.techniques or ["lora"]]
@@ -56,9 +64,12 @@ def main() -> None:
         print(LIMITS_HEADING if limits else HEADING)
         for model, technique, settings in grid:
             folder = Path(model) if Path(model).is_dir() else (asked.made or Path(work)) / model
-            found = trial(folder, technique, (*settings, *asked.set), Path(work))
-            for line in (limit_lines if limits else lines)(folder.name, technique, (*settings, *asked.set), found):
-                print(line, flush=True)
+            found = trial(folder, technique, (*settings, *asked.set), Path(work), asked.under)
+            limited = limits or (asked.under and found["came_to"] in FAILED)
+            printed = (limit_lines if limited else lines)(folder.name, technique, (*settings, *asked.set), found)
+            wrong += sum(line.endswith("WRONG") for line in printed)
+            print("\n".join(printed), flush=True)
+    sys.exit(min(wrong, 1))
 
 
 def default_grid() -> str:
@@ -79,6 +90,7 @@ def lines(model: str, technique: str, settings: tuple[str, ...], found: dict[str
             f"{model[:16]:16} {technique:14} {' '.join(settings)[:28]:28} {phase:9} {estimated:10.0f} "
             f"{measured:9.0f} {estimated / measured - 1:8.1%} | {found['framework']:9.0f} "
             f"{bare_estimate / bare - 1:11.1%}  {found['largest']}"
+            + (f", {found['fits']} in {found['limit']} MiB" if found["limit"] else "")
         )
     return rows
 
@@ -86,128 +98,53 @@ def lines(model: str, technique: str, settings: tuple[str, ...], found: dict[str
 def limit_lines(model: str, technique: str, settings: tuple[str, ...], found: dict[str, Any]) -> list[str]:
     """One line: what the plan says of a limit, and what a trial under it came to."""
     words = " ".join(settings).replace("resources.gpu_memory_gb", "GiB")
-    verdict = "  WRONG" if found["came_to"] == "oom" and found["fits"] != "no" else ""
+    verdict = "  WRONG" if found["came_to"] in FAILED and found["fits"] != "no" else ""
     return [f"{model[:16]:16} {technique:14} {words[:28]:28} {found['fits']:23} {found['came_to']}{verdict}"]
 
 
-def trial(folder: Path, technique: str, settings: tuple[str, ...], work: Path) -> dict[str, Any]:
-    """Measure one trial in a fresh process; a model of `MODELS` is made first, in another."""
+def trial(
+    folder: Path, technique: str, settings: tuple[str, ...], work: Path, under: list[str] | None = None
+) -> dict[str, Any]:
+    """Measure one trial in a fresh process; a model of `MODELS` is made first, in another.
+
+    Args:
+        folder: the model's.
+        technique: its name.
+        settings: of the study.
+        work: folder for data and checkpoints.
+        under: command that holds the process to `{mib}` MiB, the least that the plan says it fits into.
+    """
     if not folder.is_dir():
-        run("-c", f"from benchmarks.memory import make; make({folder.name!r}, {str(folder)!r})")
+        run("-c", f"from benchmarks.memory_trial import make; make({folder.name!r}, {str(folder)!r})")
     data = work / "data"
     write_data(data)
-    arguments = {"model": str(folder), "technique": technique, "settings": list(settings), "data": str(data)}
-    arguments["output"] = str(work / "trial")
-    return json.loads(run("-m", "benchmarks.memory", "--trial", json.dumps(arguments)).splitlines()[-1])
+    asked: dict[str, Any] = {"model": str(folder), "technique": technique, "data": str(data)}
+    limit = None
+    if under is not None:
+        settings = (*settings, "resources.gpus_per_trial=0")
+        plan = plan_of(**asked, settings=list(settings))
+        found = footprint(plan, plan.cells[0])
+        assert found is not None
+        limit = math.ceil(found.estimate.peak / USABLE / MIB)
+        settings = (*settings, f"resources.gpu_memory_gb={limit / 1024}")
+    arguments = json.dumps({**asked, "settings": list(settings), "output": str(work / "trial")})
+    try:
+        printed = run(
+            "-m", "benchmarks.memory_trial", arguments, under=[word.format(mib=limit) for word in under or []]
+        )
+    except MemoryError:
+        return {"came_to": "killed", "fits": f"yes in {limit} MiB"}
+    return {**json.loads(printed.splitlines()[-1]), "limit": limit}
 
 
-def run(*arguments: str) -> str:
-    """Output of Python in a process of its own."""
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT)
+def run(*arguments: str, under: Sequence[str] = ()) -> str:
+    """Output of Python in a process of its own, started by another command where one is given."""
+    done = subprocess.run([*under, sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT)
+    if under and done.returncode in KILLED:
+        raise MemoryError
     if done.returncode:
         raise RuntimeError(done.stderr)
     return done.stdout
-
-
-def make(name: str, folder: str) -> None:
-    """Save a model of random weights in half precision, as published ones are, with the tiny decoder's tokenizer."""
-    import torch
-    import transformers
-
-    from raypeft.spec.loading import PACKAGE
-
-    kind, arguments = MODELS[name]
-    config = getattr(transformers, kind)(**arguments)
-    auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.device(device):
-        auto.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
-    tokenizer = PACKAGE / "embedded" / "models" / "tiny-decoder"
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        (Path(folder) / file).write_bytes((tokenizer / file).read_bytes())
-
-
-def write_data(folder: Path) -> None:
-    """Items that all reach the token limits."""
-    folder.mkdir(exist_ok=True)
-    for split, items in (("train", 16), ("validation", 16), ("test", 8)):
-        rows = [json.dumps({"nl": DATA.format(index=index), "cmd": CODE}) + "\n" for index in range(items)]
-        (folder / f"{split}.jsonl").write_text("".join(rows))
-
-
-def measure(model: str, technique: str, settings: list[str], data: str, output: str) -> dict[str, Any]:
-    """Train and decode with one model, and compare with the estimate; MiB."""
-    import shutil
-    from contextlib import suppress
-
-    from raypeft.modeling.heap import map_large_blocks
-    from raypeft.modeling.omission import omit_bitsandbytes
-    from raypeft.spec.footprint import footprint
-    from raypeft.spec.memory import BITSANDBYTES, CUDA_CONTEXT, FRAMEWORK, Device
-    from raypeft.spec.plan import Plan
-    from raypeft.spec.resolve import resolve
-
-    shutil.rmtree(output, ignore_errors=True)
-    plan = Plan(
-        resolve(
-            "quickstart",
-            settings=[
-                f"models=[{model}]",
-                "datasets=[long]",
-                f"catalogue.datasets.long={{title: L, folder: {data}, max_prompt_tokens: 64, max_code_tokens: 64}}",
-                f"techniques=[{technique}]",
-                "mode=paper",
-                "data={seed: 42}",
-                "icl=null",
-                "training={epochs: 1, evaluate_every: 1, batch: 8}",
-                "validation.em_items=16",
-                "test.decode_batch=8",
-                *settings,
-            ],
-        )
-    )
-    map_large_blocks()  # as a worker does
-    omit_bitsandbytes(plan.resolved)
-
-    import torch
-
-    from raypeft.modeling.gpu import limit_gpu_memory
-    from raypeft.modeling.loading import study_base
-    from raypeft.modeling.memory import peak_mib, reset_peak
-    from raypeft.training.data import trial_data
-    from raypeft.training.trial import train
-
-    torch.set_num_threads(1)
-    gpu, cell = torch.cuda.is_available(), plan.cells[0]
-    limit_gpu_memory(plan.resolved.study.resources.gpu_memory_gb)
-    reset_peak()
-    framework = CUDA_CONTEXT / MIB if gpu else peak_mib()
-    spec, reports = plan.resolved.techniques[cell.technique], [{"end": "oom"}]
-    with suppress(torch.OutOfMemoryError):
-        base = study_base(plan.resolved, cell)
-        # Without an entry a model's module lists are peft's, which the estimate does not know.
-        plan.resolved.models[cell.model].targets.update(base.targets)
-        train(plan, base, trial_data(plan, base, "long"), spec, spec.paper, Path(output), reports.append)
-    last = reports[-1]
-    if (end := last.get("end", "oom")) not in ("finished", "oom"):
-        raise RuntimeError(f"the trial ended as {end}")
-    found = footprint(plan, cell)
-    assert found is not None
-    context = CUDA_CONTEXT / MIB if gpu else 0.0
-    device: Device = "gpu" if gpu else "cpu"
-    return {
-        "estimated": {
-            "training": sum(found.estimate.training.values()) / MIB,
-            "decoding": sum(found.estimate.decoding.values()) / MIB,
-        },
-        "terms": {"training": found.estimate.training, "decoding": found.estimate.decoding},
-        "measured": {phase: last.get(f"{phase}_memory_mib", 0) + context for phase in ("training", "decoding")},
-        "framework": framework,
-        "framework_estimated": (FRAMEWORK[device] + (BITSANDBYTES[device] if spec.quantization else 0)) / MIB,
-        "largest": found.estimate.largest,
-        "fits": found.fits,
-        "came_to": "oom" if end == "oom" else f"micro-batch {last['micro_batch']}, decode batch {last['decode_batch']}",
-    }
 
 
 if __name__ == "__main__":

@@ -24,6 +24,13 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "code-llama-7b": (LLAMA, {"vocab_size": 32016, "hidden_size": 4096, "intermediate_size": 11008,
                               "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32}),
 }  # fmt: skip
+# What peft adapts of them, which the plan of a model without an entry in the catalogue does not know
+TARGETS = {
+    LLAMA: "{attention: [q_proj, v_proj], feedforward: [down_proj]}",
+    CODEGEN: "{attention: [qkv_proj]}",
+    T5: "{attention: [q, v], feedforward: [wo]}",
+}
+ONE_ITEM = ("training.micro_batch=1", "test.decode_batch=1", "validation.em_items=2")
 # model, technique and settings of the study
 GRIDS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
     "small": [
@@ -57,9 +64,13 @@ GRIDS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("llama-110m", "vera", ("training.precision=bf16",)),
         ("llama-110m", "adalora", ("training.epochs=4",)),
         ("llama-110m", "p_tuning", ()),
-        ("llama-110m", "lora", ("training.micro_batch=1",)),
-        ("llama-110m", "qlora_4bit", ("training.micro_batch=1", "test.decode_batch=1")),
         ("t5-150m", "qlora_4bit", ()),
+        ("llama-110m", "lora", ONE_ITEM),
+        ("llama-110m", "full", ONE_ITEM),
+        ("codegen-130m", "full", ONE_ITEM),
+        ("t5-150m", "lora", ONE_ITEM),
+        ("llama-110m", "qlora_8bit", ONE_ITEM),
+        ("llama-110m", "qlora_4bit", ONE_ITEM),
     ],
     "gpu": [
         ("code-llama-7b", "lora", ()),

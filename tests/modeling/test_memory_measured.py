@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.memory import make, trial
+from benchmarks.memory import trial
+from benchmarks.memory_trial import make
 
 SETTINGS = (
     "catalogue.datasets.long.max_code_tokens=32",

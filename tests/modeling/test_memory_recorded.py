@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import transformers
 
-from benchmarks.memory_grids import MODELS
+from benchmarks.memory_grids import MODELS, TARGETS
 from raypeft.spec.footprint import Footprint, footprint
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
@@ -21,12 +21,6 @@ MEASURED = [
     ("codegen-130m", "full", (), 2_772, None),
     ("t5-150m", "full", (), 2_227, None),
 ]
-# peft's own lists for models without an entry in the catalogue, which these were
-TARGETS = {
-    "code-llama-7b": "{attention: [q_proj, v_proj], feedforward: [down_proj]}",
-    "codegen-130m": "{attention: [qkv_proj]}",
-    "t5-150m": "{attention: [q, v], feedforward: [wo]}",
-}
 
 
 def at(limit_mib: float, folder: Path, model: str, technique: str, settings: tuple[str, ...]) -> Footprint:
@@ -39,7 +33,7 @@ def at(limit_mib: float, folder: Path, model: str, technique: str, settings: tup
             "quickstart",
             settings=[
                 "models=[made]",
-                f"catalogue.models.made={{title: Made, folder: '{folder / model}', targets: {TARGETS[model]}}}",
+                f"catalogue.models.made={{title: Made, folder: '{folder / model}', targets: {TARGETS[kind]}}}",
                 "datasets=[long]",
                 f"catalogue.datasets.long={{title: Long, folder: {folder}, {lengths}}}",
                 f"techniques=[{technique}]",
