@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from raypeft.spec.catalogue import Split
+from raypeft.spec.footprint import shape_of
 from raypeft.spec.plan import Cell, IclJob, Plan
 
 GPU = "NVIDIA RTX A5000"  # the paper's
@@ -25,7 +26,7 @@ SEQUENCE_SHARE = 1 / 3  # tokens of a mean sequence, of prompt and code limits t
 DECODED_SHARE = 0.8  # of the code limit, until a batch's last beam has ended
 IMPROVING_SHARE = 0.5  # reports with a new best loss, at which EM@10 is computed
 ADAPTER_SHARE = 0.01  # weights of an adapter, of the model's
-PARAMETERS = 10**9  # of a model that does not say
+PARAMETERS = 10**9  # of a model that does not say, and has no shape
 ITEMS: Mapping[Split, int] = {"train": 2000, "validation": 200, "test": 500}  # of a data set that does not say
 CHECKPOINTS = 2  # best and last, of every trial
 
@@ -159,7 +160,15 @@ class Cost:
         return SEQUENCE_SHARE * (entry.max_prompt_tokens + entry.max_code_tokens)
 
     def _parameters(self, model: str) -> int:
-        return self.plan.resolved.models[model].parameters or PARAMETERS
+        return self._weights[model]
+
+    @cached_property
+    def _weights(self) -> dict[str, int]:
+        known = {}
+        for name, entry in self.plan.resolved.models.items():
+            shape = None if entry.parameters else shape_of(entry)
+            known[name] = entry.parameters or (shape.weights if shape else PARAMETERS)
+        return known
 
     @property
     def _keeps_best(self) -> bool:

@@ -57,7 +57,7 @@ def footprint(plan: Plan, cell: Cell) -> Footprint | None:
         if entry.parameters is None:
             return None
         shape = typical_shape(entry.parameters)
-    parameters = entry.parameters or shape.linear_weights + shape.vocabulary_weights
+    parameters = entry.parameters or shape.weights
     work = _workload(plan, cell)
     technique = plan.resolved.techniques[cell.technique]
     candidates = [

@@ -95,6 +95,11 @@ class Shape(Strict):
         return [Matrix(name, *size, n) for name, size in sizes.items()]
 
     @property
+    def weights(self) -> int:
+        """Weights of all layers, without biases and norms."""
+        return self.linear_weights + self.vocabulary_weights
+
+    @property
     def linear_weights(self) -> int:
         """Weights of all linear layers but the output layer, without biases."""
         return sum(matrix.weights for matrix in self.matrices)

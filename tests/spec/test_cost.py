@@ -1,6 +1,8 @@
 """Estimates of time and disk, against figures worked out by hand from the stated assumptions."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,6 +104,18 @@ def test_disk(write_study: WriteStudy) -> None:
     plan = Plan(resolve(write_study(STUDY), datasets=["data"], techniques=["lora"], settings=["mode=paper"]))
     assert Cost(plan, ITEMS).run_bytes() == 3 * 4e7 + 2 * predictions
     assert Cost(plan, ITEMS).download_bytes("model") == 2e9
+
+
+def test_a_model_in_a_folder_has_the_weights_of_its_shape(write_study: WriteStudy, tmp_path: Path) -> None:
+    """Two Llama layers of width 8 with a feed-forward of 16, 10 tokens in and out; before, a thousand million."""
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 10}
+    config = {"model_type": "llama", "hidden_size": 8, "intermediate_size": 16, **sizes}
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    settings = [f"models=['{tmp_path / 'small'}']", "mode=paper"]
+    plan = Plan(resolve(write_study(STUDY), datasets=["data"], techniques=["full"], settings=settings))
+    weights = 2 * (4 * 8 * 8 + 3 * 8 * 16) + 2 * 10 * 8
+    assert Cost(plan, ITEMS).run_bytes() == 3 * 4 * weights + 2 * 40 * (500 + 10 * 3 * 64)
 
 
 def test_disk_where_only_the_best_checkpoints_are_kept(write_study: WriteStudy) -> None:
