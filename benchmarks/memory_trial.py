@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import raypeft.sweep.worker  # noqa: F401  what a worker has loaded takes memory too
 from benchmarks.memory_grids import MODELS, TARGETS
 from raypeft.modeling.heap import map_large_blocks
 from raypeft.modeling.omission import omit_bitsandbytes
