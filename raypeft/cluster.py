@@ -11,6 +11,7 @@ os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "10")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # raypeft.interruption takes all signals
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative folders of a study hold in workers too
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # raypeft.sweep.tensorboard takes TBX's place
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # one line says it; Tune keeps the rest in error.txt
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own progress display is the only one
 
 import ray
@@ -18,6 +19,7 @@ import ray
 from raypeft import temporary
 from raypeft.interruption import Interruption, kill_children
 from raypeft.progress import Progress
+from raypeft.sweep.faults import take_memory_kills_for_deaths
 
 OBJECT_STORE = 256 * 2**20
 TOKEN = "auth_token"
@@ -35,6 +37,7 @@ def cluster(
         interruption: takes the signals back that Ray takes when it starts.
         keep: is told the folder of Ray's sockets and logs, which is removed afterwards.
     """
+    take_memory_kills_for_deaths()
     progress.say("Starting Ray" if address is None else f"Joining the Ray cluster at {address}")
     folder = None
     try:

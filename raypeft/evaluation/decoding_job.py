@@ -20,8 +20,13 @@ from raypeft.spec.plan import IclJob, Plan
 from raypeft.training.data import beam_settings, limits_of, prompts_of
 
 
-def run_job(run: Run, job: Job) -> dict[str, Any]:
+def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, Any]:
     """Decode the test split and write predictions and metrics (paper, section 4.5).
+
+    Args:
+        run: where the results belong.
+        job: what is decoded.
+        decode_batch: prompts searched together, by default as many as the study says.
 
     Returns:
         The content of the result file.
@@ -34,7 +39,7 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
     started = time.monotonic()
     if isinstance(job.target, IclJob):
         details, prompts = _icl_prompts(plan, base, job.target, items)
-        rows, decode_batch = decode_items(plan, base, base.model, job.dataset, items, prompts)
+        rows, searched = decode_items(plan, base, base.model, job.dataset, items, prompts, decode_batch)
     else:
         selection = run.selection(job.target) or {}
         details = {"cell": job.target.id, "dataset": job.dataset, "trial": selection["trial"]}
@@ -48,7 +53,7 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
             seed=plan.resolved.study.training.seed,
             saved=run.cell_folder(job.target) / "best",
         ) as model:
-            rows, decode_batch = decode_items(plan, base, model, job.dataset, items, prompts)
+            rows, searched = decode_items(plan, base, model, job.dataset, items, prompts, decode_batch)
     peaks.attribute("decoding")
     scores = measure(
         [row["id"] for row in rows],
@@ -61,7 +66,7 @@ def run_job(run: Run, job: Job) -> dict[str, Any]:
         "metrics": scores.block(),
         "seconds": time.monotonic() - started,
         **peaks.as_report(),
-        "decode_batch": decode_batch,
+        "decode_batch": searched,
         "beams": plan.resolved.study.test.beams,
         "candidates": plan.resolved.study.test.candidates,
         "max_new_tokens": plan.resolved.datasets[job.dataset].max_code_tokens,
@@ -79,6 +84,7 @@ def decode_items(
     dataset: str,
     items: Sequence[Item],
     prompts: Sequence[Sequence[int]],
+    decode_batch: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
     """Candidates of each item by the study's beam search with a data set's limits.
@@ -87,8 +93,8 @@ def decode_items(
         Rows of `predictions.jsonl`, and the number of items searched together.
     """
     settings = beam_settings(plan, plan.resolved.datasets[dataset], prompts_of(plan, base))
-    wanted = plan.resolved.study.test.decode_batch
-    found, decode_batch = decode_fitting(model, base.tokenizer, prompts, settings, batch_size=wanted, progress=progress)
+    wanted = decode_batch or plan.resolved.study.test.decode_batch
+    found, searched = decode_fitting(model, base.tokenizer, prompts, settings, batch_size=wanted, progress=progress)
     rows = [
         {
             "id": item.id,
@@ -100,7 +106,7 @@ def decode_items(
         }
         for item, ids, candidates in zip(items, prompts, found, strict=True)
     ]
-    return rows, decode_batch
+    return rows, searched
 
 
 def _lengths(base: Base, prompts: Sequence[Sequence[int]], rows: Sequence[dict[str, Any]]) -> dict[str, Sequence[int]]:

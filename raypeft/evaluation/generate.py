@@ -41,5 +41,5 @@ def generate(
         seed=plan.resolved.study.training.seed,
         saved=run.cell_folder(cell) / "best",
     ) as model:
-        rows, _ = decode_items(plan, base, model, cell.dataset, items, prompts, progress)
+        rows, _ = decode_items(plan, base, model, cell.dataset, items, prompts, progress=progress)
     return [{key: value for key, value in row.items() if key not in ("id", "reference")} for row in rows]

@@ -60,7 +60,7 @@ def evaluate_given(
     started = time.monotonic()
     prompts, shortened = tuned_prompts(plan, base, dataset, items)
     with _with_adapter(base, adapter) as model:
-        rows, decode_batch = decode_items(plan, base, model, dataset, items, prompts, progress)
+        rows, decode_batch = decode_items(plan, base, model, dataset, items, prompts, progress=progress)
     study, entry = plan.resolved.study, plan.resolved.datasets[dataset]
     result = {
         "model": base.source,

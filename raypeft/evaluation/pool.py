@@ -17,8 +17,9 @@ from raypeft.modeling.omission import omit_bitsandbytes, omit_gpus
 from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
-from raypeft.sweep.faults import is_poisoned
+from raypeft.sweep.faults import in_a_line, is_memory_kill, is_poisoned
 from raypeft.sweep.sweep import trial_resources
+from raypeft.training.batches import Batches
 
 DEATHS = 3
 
@@ -35,7 +36,7 @@ class Evaluator:
         self.run = Run(Path(folder))
         omit_bitsandbytes(self.run.plan.resolved)
 
-    def evaluate(self, job: Job) -> str:
+    def evaluate(self, job: Job, decode_batch: int) -> str:
         """Run a job and summarise it in a few words; a fault of the job is written beside its result.
 
         After a fault of its GPU the actor ends, since CUDA fails from then on in its process.
@@ -46,7 +47,7 @@ class Evaluator:
         error_file = job.error_file(self.run)
         error_file.unlink(missing_ok=True)
         try:
-            metrics = run_job(self.run, job)["metrics"]
+            metrics = run_job(self.run, job, decode_batch)["metrics"]
         except Exception as error:
             oom = is_out_of_memory(error)
             end = "oom" if oom else "error"
@@ -72,6 +73,7 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
     busy: dict[Any, tuple[Any, Job]] = {}
     loaded: dict[Any, str] = {}
     deaths: Counter[Job] = Counter()
+    memory_kills: Counter[Job] = Counter()
     for _ in range(min(slots(run.plan), len(waiting))):
         actors.append(actor_type.remote(str(run.folder), int(resources["cpu"])))
     idle = list(actors)
@@ -81,7 +83,8 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
             job = _next(waiting, loaded.get(actor), set(loaded.values()))
             waiting.remove(job)
             loaded[actor] = job.model
-            busy[actor.evaluate.options(name=job.id).remote(job)] = (actor, job)
+            batches = Batches.of(run.plan.resolved.study, memory_kills[job])
+            busy[actor.evaluate.options(name=job.id).remote(job, batches.decode)] = (actor, job)
         done, _ = ray.wait(list(busy), num_returns=1)
         actor, job = busy.pop(done[0])
         try:
@@ -92,14 +95,18 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
             actors.remove(actor)
             actors.append(actor_type.remote(str(run.folder), int(resources["cpu"])))
             idle.append(actors[-1])
-            deaths[job] += 1
+            killed = is_memory_kill(error)
+            if killed and Batches.of(run.plan.resolved.study, memory_kills[job]).decode > 1:
+                memory_kills[job] += 1
+            else:
+                deaths[job] += 1
             if deaths[job] < DEATHS:
                 waiting.insert(0, job)
-                run.note(f"the worker of {job.id} died: it begins again")
+                run.note(f"the worker of {job.id} died ({in_a_line(error)}): it begins again")
                 continue
             if not job.error_file(run).exists():
-                fault = f"its worker died {DEATHS} times: {error}"
-                write_json(job.error_file(run), {"end": "error", "error": fault, "time": time.time()})
+                fault, end = f"its worker died {DEATHS} times: {error}", "oom" if killed else "error"
+                write_json(job.error_file(run), {"end": end, "error": fault, "time": time.time()})
             progress.job_ended(job.id, f"failed: its worker died {DEATHS} times")
     for actor in actors:
         ray.kill(actor)

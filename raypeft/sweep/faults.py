@@ -1,6 +1,10 @@
 """Faults of a trial that are not of its own making."""
 
+import pickle
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 
 def is_hub_silent(error: BaseException) -> bool:
@@ -19,6 +23,45 @@ def is_poisoned(error: BaseException) -> bool:
         for one in _chain(error)
         if not isinstance(one, torch.OutOfMemoryError)
     )
+
+
+def death_of(trial: Any) -> BaseException | None:
+    """What Ray says of the last death of a trial's worker, none where it says nothing.
+
+    Read where Tune writes it first: `Trial.get_pickled_error` looks in the run folder, to which it is copied later.
+    """
+    file = trial.pickled_error_file
+    return pickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
+
+
+def in_a_line(error: BaseException | None) -> str:
+    """Why a worker died, in a line."""
+    text = str(error or "no more is known").strip()
+    if is_memory_kill(error) and (memory := re.search(r"was (\S+) used / (\S+) limit", text)):
+        return f"Ray killed it: {memory[1]} of its machine's {memory[2]} of memory were in use"
+    return text.splitlines()[0].rstrip(".: ")
+
+
+def is_memory_kill(error: object) -> bool:
+    """Whether Ray's memory monitor has killed a worker, because nearly all of its machine's memory was in use."""
+    from ray.exceptions import OutOfMemoryError
+
+    return isinstance(error, OutOfMemoryError)
+
+
+def take_memory_kills_for_deaths() -> None:
+    """Have Ray Tune see a worker that the memory monitor has killed as one that died, which it is.
+
+    Ray raises `OutOfMemoryError` then, which is no `RayActorError`, so that Tune would end the whole search with
+    "Caught unexpected exception" (Ray 2.60, `RayActorManager._actor_task_failed`).
+    """
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    if not issubclass(OutOfMemoryError, RayActorError):
+        OutOfMemoryError.__bases__ = (RayActorError,)
+        # what `RayActorError.__init__` sets
+        OutOfMemoryError.actor_id = None
+        OutOfMemoryError._actor_init_failed = OutOfMemoryError._preempted = False
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

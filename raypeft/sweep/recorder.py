@@ -10,12 +10,14 @@ from raypeft.files import write_text
 from raypeft.interruption import GRACE_SECONDS, Interruption
 from raypeft.progress import Progress
 from raypeft.spec.plan import Cell, Plan
+from raypeft.sweep.faults import death_of, in_a_line, is_memory_kill
 from raypeft.sweep.keeping import keep_best
 from raypeft.sweep.label import Labels
 from raypeft.sweep.ledger import MEMORY, Ledger
 from raypeft.sweep.scheduler import CellScheduler
 from raypeft.sweep.searcher import CellSearcher
 from raypeft.sweep.tensorboard import TensorBoard
+from raypeft.training.batches import Batches
 from raypeft.training.checkpoint import last
 
 WORKER_DEATHS = 3
@@ -130,12 +132,21 @@ class Recorder(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Ray when a trial's worker has died and another is to go on with it."""
-        self._note(trial.config["trial"], f"its worker died ({_first_line(trial)}): goes on from its last checkpoint")
+        config, death, smaller = trial.config, death_of(trial), ""
+        if is_memory_kill(death):
+            kills, study = config.get("memory_kills", 0), self.plan.resolved.study
+            if not Batches.of(study, kills).single:
+                config["memory_kills"] = kills + 1
+                trial.max_failures = trial.num_failures + WORKER_DEATHS
+                smaller = " with smaller batches"
+        self._note(config["trial"], f"its worker died ({in_a_line(death)}): goes on from its last checkpoint{smaller}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Ray when a trial's worker has died too often."""
-        fault = f"its worker died {WORKER_DEATHS + 1} times without getting further ({_first_line(trial)})"
-        end = {"end": "error", "fault": fault, "error": f"see {trial.error_file}"}
+        death = death_of(trial)
+        fault = f"its worker died {WORKER_DEATHS + 1} times without getting further ({in_a_line(death)})"
+        state = "oom" if is_memory_kill(death) else "error"
+        end = {"end": state, "fault": fault, "error": f"see {trial.error_file}"}
         self._end(trial.config["cell"], trial.config["number"], end)
 
     def _note(self, trial: str, text: str) -> None:
@@ -202,12 +213,6 @@ class Recorder(tune.Callback):
         if state == "error":
             return str(report["fault"])
         return self.scheduler.stopped.get(name) if state == "stopped" else REASONS.get(state)
-
-
-def _first_line(trial: Any) -> str:
-    """What Ray says of a trial's failure, its first line."""
-    text = str(trial.get_pickled_error() or "no more is known").strip()
-    return text.splitlines()[0].rstrip(".: ")
 
 
 class Halt(tune.Stopper):

@@ -102,7 +102,7 @@ def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
         config["hyperparameters"],
         run.trial_folder(config["trial"]),
         emit,
-        _batches_of(run.folder, cell),
+        _batches_of(run.folder, cell, config.get("memory_kills", 0)),
         run.stop_file.exists,
     )
 
@@ -153,8 +153,11 @@ def _data(folder: Path, model: str, dataset: str, base: "Base") -> "TrialData":
 _batches: "dict[tuple[Path, Cell], Batches]" = {}
 
 
-def _batches_of(folder: Path, cell: Cell) -> "Batches":
-    """How many items trials of the cell handle at once: what memory allowed the trials before in this worker."""
+def _batches_of(folder: Path, cell: Cell, memory_kills: int) -> "Batches":
+    """How many items trials of the cell handle at once: what memory allowed them before, here or where they died."""
     from raypeft.training.batches import Batches
 
-    return _batches.setdefault((folder, cell), Batches.of(_plan(folder).resolved.study))
+    allowed = Batches.of(_plan(folder).resolved.study, memory_kills)
+    batches = _batches.setdefault((folder, cell), allowed)
+    batches.micro, batches.decode = min(batches.micro, allowed.micro), min(batches.decode, allowed.decode)
+    return batches

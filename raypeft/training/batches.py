@@ -22,10 +22,19 @@ class Batches:
     decode: int
 
     @classmethod
-    def of(cls, study: Study) -> Self:
-        """What the study asks for."""
+    def of(cls, study: Study, memory_kills: int = 0) -> Self:
+        """What the study asks for, made smaller once for each time that the machine's memory ran out."""
         training = study.training
-        return cls(training.batch, training.micro_batch or training.batch, study.test.decode_batch)
+        batches = cls(training.batch, training.micro_batch or training.batch, study.test.decode_batch)
+        for _ in range(memory_kills):
+            batches.shrink_micro()
+            batches.decode = max(1, batches.decode // 2)
+        return batches
+
+    @property
+    def single(self) -> bool:
+        """Whether no less can be handled at once."""
+        return self.micro == self.decode == 1
 
     @property
     def accumulation(self) -> int:

@@ -1,10 +1,12 @@
 """What a sweep does with faults: each has its end, and none stops another cell."""
 
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import OutOfMemoryError
 from rich.console import Console
 
 from raypeft import disk
@@ -21,8 +23,14 @@ from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.recorder import Recorder
 from raypeft.sweep.scheduler import CellScheduler
 from raypeft.sweep.searcher import CellSearcher
+from raypeft.training.batches import Batches
 from raypeft.training.checkpoint import seal
 
+# How Ray 2.60 begins
+KILLED = (
+    "1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 192.0.2.2, ID: 43f6e6923) "
+    "was 5.03GB used / 23.54GB limit (0.213479)\nOOM kill reason: Memory usage 5395841024B exceeded threshold\n"
+)
 LORA, IA3 = Cell("tiny-decoder", "snippets", "lora"), Cell("tiny-decoder", "snippets", "ia3")
 
 
@@ -54,7 +62,7 @@ class Sweep:
             return None
         return SimpleNamespace(
             config=config, status="RUNNING", num_failures=0, max_failures=3, error_file="error.txt",
-            get_pickled_error=lambda: RuntimeError("The actor died unexpectedly.\nMore of it."),
+            pickled_error_file=self.run.folder / "error.pkl",
         )  # fmt: skip
 
     def report(self, trial: Any, **row: Any) -> None:
@@ -136,6 +144,7 @@ def test_deaths_of_a_worker_count_from_the_last_progress(tmp_path: Path) -> None
     trial.num_failures = 5
     sweep.report(trial, **measured(0))  # the same report again is no progress
     assert trial.max_failures == 5
+    trial.pickled_error_file.write_bytes(pickle.dumps(RuntimeError("The actor died unexpectedly.\nMore of it.")))
     sweep.recorder.on_trial_recover(0, [trial], trial)
     text = "its worker died (The actor died unexpectedly): goes on from its last checkpoint"
     assert f"tiny-decoder·lora·snippets·000: {text}" in sweep.said
@@ -143,6 +152,33 @@ def test_deaths_of_a_worker_count_from_the_last_progress(tmp_path: Path) -> None
     row = sweep.rows()["lora", 0]
     assert row["state"] == "error" and row["notices"] == [text]
     assert row["reason"] == "its worker died 4 times without getting further (The actor died unexpectedly)"
+
+
+def test_a_worker_killed_for_its_machines_memory_goes_on_with_less_until_one_item_is_too_much(tmp_path: Path) -> None:
+    """Batches of 8 and 16 can be halved four times; each time, the deaths count anew."""
+    sweep = Sweep(tmp_path)
+    trial = sweep.next()
+    trial.pickled_error_file.write_bytes(pickle.dumps(OutOfMemoryError(KILLED)))
+    said = []
+    for kill in range(1, 8):
+        trial.num_failures = kill
+        sweep.recorder.on_trial_recover(0, [trial], trial)
+        said.append((trial.config["memory_kills"], trial.max_failures, sweep.said[-1].endswith("with smaller batches")))
+    assert said == [(1, 4, True), (2, 5, True), (3, 6, True), (4, 7, True), *[(4, 7, False)] * 3]
+    why = "Ray killed it: 5.03GB of its machine's 23.54GB of memory were in use"
+    assert (
+        sweep.said[-1] == f"tiny-decoder·lora·snippets·000: its worker died ({why}): goes on from its last checkpoint"
+    )
+    sweep.recorder.on_trial_error(0, [trial], trial)
+    row = sweep.rows()["lora", 0]
+    assert (row["state"], row["reason"], row["error"]) == ("oom", "out of memory", "see error.txt")
+
+
+def test_batches_halve_once_for_each_memory_kill(tmp_path: Path) -> None:
+    study = Sweep(tmp_path).run.plan.resolved.study
+    found = [Batches.of(study, kills) for kills in range(6)]
+    assert [(one.micro, one.decode) for one in found] == [(8, 16), (4, 8), (2, 4), (1, 2), (1, 1), (1, 1)]
+    assert {one.batch for one in found} == {8}
 
 
 @pytest.mark.parametrize("end", ["nan", "oom"])
