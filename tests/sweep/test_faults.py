@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from raypeft.files import write_text
 from raypeft.hub import HubError
 from raypeft.run import Run
+from raypeft.spec.plan import Cell
+from raypeft.spec.resolve import resolve
 from raypeft.sweep import worker
 from raypeft.sweep.faults import is_hub_silent, is_poisoned
 
@@ -33,6 +36,17 @@ def test_a_gpu_that_has_failed_is_told_from_one_that_is_full() -> None:
     assert is_poisoned(caused(ValueError("step failed"), torch.AcceleratorError("device-side assert")))
     assert not is_poisoned(torch.OutOfMemoryError("CUDA out of memory. CUDA error: out of memory"))
     assert not is_poisoned(RuntimeError("shape mismatch"))
+
+
+def test_a_worker_handles_what_memory_allowed_where_it_ran_out(tmp_path: Path) -> None:
+    """Batches of 8 and 16, halved twice; trials that follow in the same worker begin with no more."""
+    run, cell = Run(tmp_path), Cell("tiny-decoder", "snippets", "lora")
+    write_text(run.study_file, resolve("quickstart").dump())
+    batches = [worker._batches_of(run.folder, cell, kills) for kills in (0, 2, 0)]
+    assert batches[0] is batches[1] is batches[2]
+    assert (batches[0].micro, batches[0].decode, batches[0].accumulation) == (2, 4, 4)
+    other = worker._batches_of(run.folder, Cell("tiny-decoder", "snippets", "ia3"), 0)
+    assert (other.micro, other.decode) == (8, 16)
 
 
 @pytest.fixture
