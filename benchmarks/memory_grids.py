@@ -21,6 +21,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
                                "n_positions": 512, "n_ctx": 512, "bos_token_id": None, "eos_token_id": 1}),
     "t5-150m": (T5, {"vocab_size": 32000, "d_model": 640, "d_ff": 2560, "num_layers": 10, "num_decoder_layers": 10,
                      "num_heads": 10, "d_kv": 64, "decoder_start_token_id": 0}),
+    "llama-1b": (LLAMA, {"vocab_size": 32016, "hidden_size": 2048, "intermediate_size": 5504, "num_hidden_layers": 22,
+                         "num_attention_heads": 16, "num_key_value_heads": 16}),
     "code-llama-7b": (LLAMA, {"vocab_size": 32016, "hidden_size": 4096, "intermediate_size": 11008,
                               "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32}),
 }  # fmt: skip
@@ -31,6 +33,7 @@ TARGETS = {
     T5: "{attention: [q, v], feedforward: [wo]}",
 }
 ONE_ITEM = ("training.micro_batch=1", "test.decode_batch=1", "validation.em_items=2")
+SHORT = ("catalogue.datasets.long.max_code_tokens=16",)
 # model, technique and settings of the study
 GRIDS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
     "small": [
@@ -71,6 +74,11 @@ GRIDS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("t5-150m", "lora", ONE_ITEM),
         ("llama-110m", "qlora_8bit", ONE_ITEM),
         ("llama-110m", "qlora_4bit", ONE_ITEM),
+    ],
+    "large": [
+        ("llama-1b", "qlora_4bit", (*ONE_ITEM, *SHORT)),
+        ("llama-1b", "qlora_8bit", (*ONE_ITEM, *SHORT)),
+        ("llama-1b", "lora", (*ONE_ITEM, *SHORT)),
     ],
     "gpu": [
         ("code-llama-7b", "lora", ()),
