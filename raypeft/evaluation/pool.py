@@ -107,7 +107,7 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
             if not job.error_file(run).exists():
                 fault, end = f"its worker died {DEATHS} times: {error}", "oom" if killed else "error"
                 write_json(job.error_file(run), {"end": end, "error": fault, "time": time.time()})
-            progress.job_ended(job.id, f"failed: its worker died {DEATHS} times")
+            progress.job_ended(job.id, f"failed: its worker died {DEATHS} times ({in_a_line(error)})")
     for actor in actors:
         ray.kill(actor)
     return [job for job in jobs if not job.result_file(run).exists()]

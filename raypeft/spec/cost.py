@@ -113,7 +113,7 @@ class Cost:
 
     def download_bytes(self, model: str) -> float:
         """Half-precision weights of a model."""
-        return 2.0 * self._parameters(model)
+        return 2.0 * self._weights[model]
 
     def training_seconds(self, cell: Cell) -> float:
         """Training through the last epoch, without evaluation, as the throughput model has it."""
@@ -146,7 +146,7 @@ class Cost:
         return batches * (reading + DECODED_SHARE * entry.max_code_tokens * step)
 
     def _pass(self, model: str, tokens: float, quantization: str | None) -> float:
-        weights = self._parameters(model)
+        weights = self._weights[model]
         arithmetic = 2 * weights * tokens * SLOWDOWN[quantization] / (PEAK * ARITHMETIC_SHARE)
         reading = weights * WEIGHT_BYTES[quantization] / (BANDWIDTH * BANDWIDTH_SHARE)
         return PASS_SECONDS + max(arithmetic, reading)
@@ -159,11 +159,9 @@ class Cost:
         entry = self.plan.resolved.datasets[dataset]
         return SEQUENCE_SHARE * (entry.max_prompt_tokens + entry.max_code_tokens)
 
-    def _parameters(self, model: str) -> int:
-        return self._weights[model]
-
     @cached_property
     def _weights(self) -> dict[str, int]:
+        """Of each model."""
         known = {}
         for name, entry in self.plan.resolved.models.items():
             shape = None if entry.parameters else shape_of(entry)
@@ -181,7 +179,7 @@ class Cost:
 
     def _weight_bytes(self, cell: Cell) -> float:
         full = self.plan.resolved.techniques[cell.technique].kind == "full"
-        return 4.0 * self._parameters(cell.model) * (1.0 if full else ADAPTER_SHARE)
+        return 4.0 * self._weights[cell.model] * (1.0 if full else ADAPTER_SHARE)
 
     def _prediction_bytes(self, dataset: str) -> float:
         candidate = 3 * self.plan.resolved.datasets[dataset].max_code_tokens

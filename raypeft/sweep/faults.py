@@ -30,13 +30,15 @@ def death_of(trial: Any) -> BaseException | None:
 
     Read where Tune writes it first: `Trial.get_pickled_error` looks in the run folder, to which it is copied later.
     """
-    file = trial.pickled_error_file
-    return pickle.loads(Path(file).read_bytes()) if file and Path(file).exists() else None
+    try:
+        return pickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except Exception:  # no file, or an error that is not made to be pickled; Tune has its text in error.txt
+        return None
 
 
 def in_a_line(error: BaseException | None) -> str:
-    """Why a worker died, in a line."""
-    text = str(error or "no more is known").strip()
+    """Why a worker died, in a line; of what was raised in the worker without Ray's traceback."""
+    text = str(getattr(error, "cause", None) or error or "no more is known").strip()
     if is_memory_kill(error) and (memory := re.search(r"was (\S+) used / (\S+) limit", text)):
         return f"Ray killed it: {memory[1]} of its machine's {memory[2]} of memory were in use"
     return text.splitlines()[0].rstrip(".: ")

@@ -2,10 +2,13 @@
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from ray import cloudpickle
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
 from raypeft.files import write_text
 from raypeft.hub import HubError
@@ -13,7 +16,7 @@ from raypeft.run import Run
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from raypeft.sweep import worker
-from raypeft.sweep.faults import is_hub_silent, is_poisoned
+from raypeft.sweep.faults import death_of, in_a_line, is_hub_silent, is_memory_kill, is_poisoned
 
 
 def caused(outer: Exception, inner: Exception) -> Exception:
@@ -36,6 +39,24 @@ def test_a_gpu_that_has_failed_is_told_from_one_that_is_full() -> None:
     assert is_poisoned(caused(ValueError("step failed"), torch.AcceleratorError("device-side assert")))
     assert not is_poisoned(torch.OutOfMemoryError("CUDA out of memory. CUDA error: out of memory"))
     assert not is_poisoned(RuntimeError("shape mismatch"))
+
+
+def test_why_a_worker_died_is_said_in_a_line(tmp_path: Path) -> None:
+    """As Ray raises it and Tune keeps it; what cannot be read is no further fault."""
+    file = tmp_path / "error.pkl"
+    trial = SimpleNamespace(pickled_error_file=str(file))
+    assert death_of(trial) is None and death_of(SimpleNamespace(pickled_error_file=None)) is None
+    for error, line in (
+        (ActorDiedError(), "The actor died unexpectedly before finishing this task"),
+        (RayTaskError("train", "Traceback…", RuntimeError("CUDA error: unknown\nMore")), "CUDA error: unknown"),
+        (OutOfMemoryError("1 worker(s) were killed due to the node running low on memory.\n"),
+         "1 worker(s) were killed due to the node running low on memory"),
+    ):  # fmt: skip
+        file.write_bytes(cloudpickle.dumps(error))
+        assert in_a_line(death_of(trial)) == line
+        assert is_memory_kill(death_of(trial)) == isinstance(error, OutOfMemoryError)
+    file.write_bytes(b"cut")
+    assert death_of(trial) is None and in_a_line(None) == "no more is known" and not is_memory_kill(None)
 
 
 def test_a_worker_handles_what_memory_allowed_where_it_ran_out(tmp_path: Path) -> None:
