@@ -36,7 +36,7 @@ class Evaluator:
         self.run = Run(Path(folder))
         omit_bitsandbytes(self.run.plan.resolved)
 
-    def evaluate(self, job: Job, decode_batch: int) -> str:
+    def evaluate(self, job: Job, decode_batch: int | None = None) -> str:
         """Run a job and summarise it in a few words; a fault of the job is written beside its result.
 
         After a fault of its GPU the actor ends, since CUDA fails from then on in its process.

@@ -17,6 +17,7 @@ from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import IclJob, Plan
 from raypeft.spec.resolve import resolve
+from raypeft.sweep.faults import take_memory_kills_for_deaths
 from tests.conftest import SMALL
 
 FAILED: list[str] = []
@@ -29,7 +30,7 @@ def job(seed: int) -> Job:
 BAD, GOOD = job(42), job(777)
 
 
-def run_job_on_a_gpu(run: Run, job: Job) -> dict[str, Any]:
+def run_job_on_a_gpu(run: Run, job: Job, decode_batch: int | None) -> dict[str, Any]:
     """As on a GPU: a kernel of one job fails, and after it every call in the same process."""
     with (run.folder / "attempts").open("a") as file:
         file.write(f"{job.id}\t{os.getpid()}\n")
@@ -41,9 +42,9 @@ def run_job_on_a_gpu(run: Run, job: Job) -> dict[str, Any]:
 
 
 class OnGpu(pool.Evaluator):
-    def evaluate(self, job: Job) -> str:
+    def evaluate(self, job: Job, decode_batch: int | None = None) -> str:
         sys.modules["raypeft.evaluation.decoding_job"] = SimpleNamespace(run_job=run_job_on_a_gpu)  # type: ignore[assignment]
-        return super().evaluate(job)
+        return super().evaluate(job, decode_batch)
 
 
 @pytest.fixture
@@ -67,3 +68,37 @@ def test_a_failed_gpu_ends_its_process_and_not_the_jobs_after_it(
     failure = read_json(BAD.error_file(run))
     assert failure is not None and failure["end"] == "error" and "device-side assert" in failure["error"]
     assert not GOOD.error_file(run).exists()
+
+
+def run_job_noting(run: Run, job: Job, decode_batch: int | None) -> dict[str, Any]:
+    with (run.folder / "attempts").open("a") as file:
+        file.write(f"{decode_batch}\n")
+    write_json(job.result_file(run), {"metrics": {"em@1": 50.0}})
+    return {"metrics": {"em@1": 50.0}}
+
+
+class Noting(pool.Evaluator):
+    def evaluate(self, job: Job, decode_batch: int | None = None) -> str:
+        sys.modules["raypeft.evaluation.decoding_job"] = SimpleNamespace(run_job=run_job_noting)  # type: ignore[assignment]
+        return super().evaluate(job, decode_batch)
+
+
+def test_a_job_killed_for_its_machines_memory_begins_again_with_half_the_prompts(
+    run: Run, ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ray raises once it has killed an actor for it; while the batch can be halved, it is no death."""
+    take_memory_kills_for_deaths()
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(pool, "Evaluator", Noting)
+    kills, get = iter(range(3)), ray.get
+
+    def killed(result: Any) -> Any:
+        found = get(result)  # so that the attempt is noted first
+        if next(kills, None) is not None:
+            raise ray.exceptions.OutOfMemoryError("1 worker(s) were killed due to the node running low on memory")
+        return found
+
+    monkeypatch.setattr(ray, "get", killed)
+    with Progress(Plan(run.plan.resolved), Console(quiet=True)) as progress:
+        assert pool.evaluate(run, [GOOD], progress) == []
+    assert (run.folder / "attempts").read_text().split() == ["16", "8", "4", "2"]
