@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "10")
+os.environ.setdefault("RAY_task_oom_retries", "0")  # without end by default; raypeft.sweep.faults deals with it
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # raypeft.interruption takes all signals
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative folders of a study hold in workers too
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # raypeft.sweep.tensorboard takes TBX's place

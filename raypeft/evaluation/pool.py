@@ -13,7 +13,7 @@ from raypeft.evaluation.jobs import Job
 from raypeft.files import write_json
 from raypeft.metrics.exact_match import KS
 from raypeft.modeling.heap import map_large_blocks
-from raypeft.modeling.omission import omit_bitsandbytes, omit_gpus
+from raypeft.modeling.omission import omit_bitsandbytes, omit_from_garbage, omit_gpus
 from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
@@ -30,11 +30,13 @@ class Evaluator:
     def __init__(self, folder: str, threads: int) -> None:
         map_large_blocks()
         omit_gpus()
-        import torch
-
-        torch.set_num_threads(threads)
         self.run = Run(Path(folder))
         omit_bitsandbytes(self.run.plan.resolved)
+        with omit_from_garbage():
+            import torch
+
+            import raypeft.evaluation.decoding_job  # noqa: F401
+        torch.set_num_threads(threads)
 
     def evaluate(self, job: Job, decode_batch: int | None = None) -> str:
         """Run a job and summarise it in a few words; a fault of the job is written beside its result.

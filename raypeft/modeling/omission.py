@@ -1,7 +1,10 @@
 """Leaving out what a worker does not need; imported before torch and peft, and imports nothing large itself."""
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from raypeft.spec.resolve import ResolvedStudy
 
@@ -14,6 +17,21 @@ def omit_bitsandbytes(resolved: ResolvedStudy) -> None:
     """
     if all(technique.quantization is None for technique in resolved.techniques.values()):
         sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
+
+
+@contextmanager
+def omit_from_garbage() -> Iterator[None]:
+    """Load libraries without looking for garbage meanwhile, and keep them out of every later look: they stay.
+
+    Otherwise each collection, of which a trial makes several, goes through all of torch and transformers. Nothing that
+    is to be freed later may have been made before.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def omit_gpus() -> None:

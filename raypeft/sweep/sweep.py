@@ -20,6 +20,7 @@ from raypeft.spec.loading import shipped
 from raypeft.spec.resolve import ResolvedStudy
 from raypeft.spec.sections import Resources
 from raypeft.spec.technique import load_technique
+from raypeft.sweep.faults import in_a_line
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.recorder import WORKER_DEATHS, Halt, Recorder
 from raypeft.sweep.scheduler import CellScheduler
@@ -103,8 +104,21 @@ def _check_study(run: Run, progress: Progress) -> None:
     if needs_no_preflight(run.plan.resolved):
         return
     progress.say("Checking techniques and models")
-    if problems := ray.get(ray.remote(check_techniques).remote(str(run.folder))):
+    if problems := _answer(ray.remote(check_techniques).remote(str(run.folder))):
         raise UserError("\n" + "\n".join(f"  {problem}" for problem in problems), where=str(run.study_file))
+
+
+def _answer(asked: Any) -> Any:
+    """What a worker answers.
+
+    Raises:
+        UserError: there is not enough memory for a worker.
+    """
+    try:
+        return ray.get(asked)
+    except ray.exceptions.OutOfMemoryError as error:
+        hint = "Let other programs end first; RAY_memory_usage_threshold says from what share in use on Ray does so"
+        raise UserError(f"no worker could be started: {in_a_line(error)}", hint=hint) from error
 
 
 def needs_no_preflight(resolved: ResolvedStudy) -> bool:
@@ -138,7 +152,7 @@ def check_gpu(run: Run) -> None:
     gpus = trial_resources(run.plan.resolved.study.resources, ray.cluster_resources()).get("gpu")
     if not gpus:
         return
-    fault, listed = ray.get(ray.remote(num_cpus=0, num_gpus=gpus)(_look_at_gpu).remote())
+    fault, listed = _answer(ray.remote(num_cpus=0, num_gpus=gpus)(_look_at_gpu).remote())
     if fault:
         raise UserError(
             f"Ray has a GPU for trials, but {fault}",

@@ -10,7 +10,7 @@ from ray import tune
 
 from raypeft.disk import is_full
 from raypeft.modeling.heap import map_large_blocks
-from raypeft.modeling.omission import omit_bitsandbytes, omit_gpus
+from raypeft.modeling.omission import omit_bitsandbytes, omit_from_garbage, omit_gpus
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, Plan
 from raypeft.sweep.faults import is_hub_silent, is_poisoned
@@ -82,6 +82,7 @@ def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
     map_large_blocks()
     omit_gpus()
     omit_bitsandbytes(plan.resolved)
+    _load_libraries()
 
     import torch
 
@@ -105,6 +106,13 @@ def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
         _batches_of(run.folder, cell, config.get("memory_kills", 0)),
         run.stop_file.exists,
     )
+
+
+@functools.cache
+def _load_libraries() -> None:
+    """What training needs, once a process."""
+    with omit_from_garbage():
+        import raypeft.training.trial  # noqa: F401
 
 
 def _last_report(error: Exception) -> dict[str, Any]:

@@ -27,6 +27,26 @@ def test_bitsandbytes_is_loaded_where_weights_are_quantised(techniques: str, loa
     assert done.stdout.split() == [str(loaded)] * 2
 
 
+COLLECT = """
+import gc
+from raypeft.modeling.omission import omit_from_garbage
+try:
+    with omit_from_garbage():
+        libraries = [[] for _ in range(1000)]
+        print(gc.isenabled())
+        raise ImportError
+except ImportError:
+    later = [[] for _ in range(1000)]
+print(gc.isenabled(), gc.get_freeze_count() >= 1000, any(one is libraries for one in gc.get_objects()))
+print(any(one is later for one in gc.get_objects()))
+"""
+
+
+def test_collections_leave_out_what_was_loaded_and_nothing_that_came_later() -> None:
+    done = subprocess.run([sys.executable, "-c", COLLECT], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["False", "True", "True", "False", "True"], done.stderr
+
+
 @pytest.mark.parametrize(("reserved", "seen"), [(1, "0"), (0.5, "0"), (0, "")])
 def test_an_actor_sees_the_gpu_that_it_has_reserved_and_no_other(ray_session: None, reserved: float, seen: str) -> None:
     """Ray's own part is to show the reserved one; without a reservation it leaves all of a machine's GPUs in sight."""

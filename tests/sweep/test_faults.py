@@ -6,17 +6,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 import torch
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
+from rich.console import Console
 
+from raypeft.errors import UserError
 from raypeft.files import write_text
 from raypeft.hub import HubError
+from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from raypeft.sweep import worker
 from raypeft.sweep.faults import death_of, in_a_line, is_hub_silent, is_memory_kill, is_poisoned
+from raypeft.sweep.sweep import _check_study
 
 
 def caused(outer: Exception, inner: Exception) -> Exception:
@@ -57,6 +62,22 @@ def test_why_a_worker_died_is_said_in_a_line(tmp_path: Path) -> None:
         assert is_memory_kill(death_of(trial)) == isinstance(error, OutOfMemoryError)
     file.write_bytes(b"cut")
     assert death_of(trial) is None and in_a_line(None) == "no more is known" and not is_memory_kill(None)
+
+
+def test_a_study_that_finds_no_memory_for_its_check_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `RAY_task_oom_retries` 0, as `raypeft.cluster` sets it, Ray raises this at once."""
+    killed = (
+        "1 worker(s) were killed due to the node running low on memory. Memory was 23.1GB used / 23.5GB limit (0.98)"
+    )
+    monkeypatch.setattr(ray, "remote", lambda function: SimpleNamespace(remote=lambda folder: function))
+    monkeypatch.setattr(ray, "get", lambda asked: (_ for _ in ()).throw(OutOfMemoryError(killed)))
+    run = Run(tmp_path)
+    write_text(run.study_file, resolve("quickstart", settings=["techniques=[qlora_4bit]"]).dump())
+    with Progress(run.plan, Console(quiet=True)) as progress, pytest.raises(UserError) as refused:
+        _check_study(run, progress)
+    assert str(refused.value).startswith(
+        "no worker could be started: Ray killed it: 23.1GB of its machine's 23.5GB of memory were in use\nLet other"
+    )
 
 
 def test_a_worker_handles_what_memory_allowed_where_it_ran_out(tmp_path: Path) -> None:
