@@ -118,6 +118,11 @@ class Configuration:
         packed = sum(matrix.weights for matrix in matrices)
         return packed * QUANTIZED[self.quantization] + (self.parameters - packed) * FP32
 
+    def unpacked(self) -> int:
+        """Bytes of the largest quantised weight as it is multiplied: bitsandbytes unpacks one at a time."""
+        size = 2 if self.half else FP32
+        return size * max(matrix.inputs * matrix.outputs for matrix in self.shape.matrices if matrix.name != "wo")
+
     def trained(self) -> tuple[int, int]:
         """Weights that are trained, and the elements that Adafactor keeps of their squared gradients.
 
@@ -212,7 +217,9 @@ def _training(c: Configuration, work: Workload, fixed: Mapping[str, float], grad
     activations += predicted * shape.hidden * FP32
     activations += c.copies() - c.layer_copies()
     kept = gradients if work.micro < work.batch else 0
-    kept_for_loss = {"activations": activations, "logits": float(LOSS * predicted * shape.vocabulary)}
+    # After the loss, the backward pass unpacks weights while it still holds the activations.
+    highest = max(LOSS * predicted * shape.vocabulary, c.unpacked() if c.quantization else 0)
+    kept_for_loss = {"activations": activations, "logits": float(highest)}
     loss = {"gradients": float(kept)} | kept_for_loss
     matrices = [matrix.inputs * matrix.outputs for matrix in shape.matrices]
     largest = max([*matrices, shape.vocabulary * shape.hidden]) if c.full else 0
@@ -227,7 +234,8 @@ def _decoding(c: Configuration, work: Workload) -> dict[str, float]:
     size = 2 if c.half and not c.full and c.quantization is None else FP32
     prompt = work.prompt + c.adapter.virtual
     token = 2 * shape.layers * shape.kv_width * size
-    scores = rows * shape.vocabulary * SCORES
+    # Products of 8-bit weights need them unpacked in a backward pass only.
+    scores = max(rows * shape.vocabulary * SCORES, c.unpacked() if c.quantization == "4bit" else 0)
     if shape.block == "t5":
         # keys and values of the encoder's states, and the states, for each beam
         cache = rows * (work.code * token + prompt * (token + shape.hidden * size))

@@ -114,7 +114,7 @@ def test_trained_weights_are_pefts(model: str, technique: str, matrix: Plan, bas
     shape = shape_of_folder(Path(base.source))
     assert shape is not None
     adapter = adapter_of(shape, spec.peft, spec.arguments | spec.paper, base.targets)
-    parameters = shape.linear_weights + shape.vocabulary_weights
+    parameters = shape.weights
     counted, _ = Configuration(shape, parameters, adapter, spec.quantization, Training(), "cpu").trained()
     with adapted(base, spec, spec.paper, seed=1, steps=30) as adapted_model:
         trainable, _ = parameter_counts(adapted_model)
@@ -209,7 +209,7 @@ def test_adafactor_keeps_a_row_and_a_column(folders: dict[str, Path]) -> None:
     model(input_ids=torch.full((1, 8), 7), labels=torch.full((1, 8), 7)).loss.backward()
     optimizer.step()
     tensors = [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
-    parameters = shape.linear_weights + shape.vocabulary_weights
+    parameters = shape.weights
     _, kept = Configuration(shape, parameters, adapter_of(shape, None, {}, {}), None, Training(), "cpu").trained()
     real = sum(tensor.numel() for tensor in tensors if tensor.dim())
     assert kept == pytest.approx(real, rel=0.15)

@@ -28,8 +28,7 @@ def test_a_shape_has_the_models_weights(name: str) -> None:
     """What is left are norms and biases: less than a thousandth."""
     entry = shipped_catalogue().models[name]
     assert entry.shape is not None and entry.parameters is not None
-    counted = entry.shape.linear_weights + entry.shape.vocabulary_weights
-    assert 0.999 < counted / entry.parameters <= 1
+    assert 0.999 < entry.shape.weights / entry.parameters <= 1
 
 
 def test_every_model_of_the_catalogue_has_a_shape() -> None:
@@ -54,6 +53,16 @@ def test_quantised_weights() -> None:
     four = estimate(code_llama("4bit"), PAPER).training["weights"]
     assert four == pytest.approx(linear * 0.516 + rest * 4, rel=1e-3)
     assert estimate(code_llama("8bit"), PAPER).training["weights"] == linear + rest * 4
+
+
+def test_one_quantised_weight_at_a_time_is_unpacked() -> None:
+    """Code Llama's largest is 11008 x 4096, in half precision 86 MiB: more than the logits and scores of one item."""
+    one = replace(PAPER, micro=1, decode=1)
+    four, eight, none = (estimate(code_llama(kind), one) for kind in ("4bit", "8bit", None))
+    assert four.training["logits"] == eight.training["logits"] == four.decoding["scores"] == 11008 * 4096 * 2
+    assert none.training["logits"] == 128 * 32_000 * 12
+    assert none.decoding["scores"] == eight.decoding["scores"] == 10 * 32_000 * 16
+    assert estimate(code_llama("4bit"), PAPER).training["logits"] == 8 * 128 * 32_000 * 12
 
 
 def test_full_fine_tuning_keeps_the_base_a_copy_and_gradients() -> None:
