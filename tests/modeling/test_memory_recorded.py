@@ -61,3 +61,8 @@ def test_a_peak_is_estimated_within_15_percent_and_not_said_to_fit_into_less(
         assert sum(found.estimate.decoding.values()) / 2**20 == pytest.approx(decoding, rel=0.15)
     assert found.fits != "yes"
     assert at(1.4 * peak, tmp_path, model, technique, settings).fits == "yes"
+
+
+def test_what_ran_out_of_memory_there_is_not_said_to_fit(tmp_path: Path) -> None:
+    """QLoRA in 4 bits, held to 7 GiB, did not come through one item (when decoding still held two caches at a time)."""
+    assert at(7 * 1024, tmp_path, "code-llama-7b", "qlora_4bit", ()).fits == "no"
