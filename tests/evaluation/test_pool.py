@@ -41,7 +41,14 @@ def run_job_on_a_gpu(run: Run, job: Job, decode_batch: int | None) -> dict[str, 
     return {"metrics": {"em@1": 50.0}}
 
 
-class OnGpu(pool.Evaluator):
+class Bare(pool.Evaluator):
+    """Without the libraries, which no job here needs."""
+
+    def __init__(self, folder: str, threads: int) -> None:
+        self.run = Run(Path(folder))
+
+
+class OnGpu(Bare):
     def evaluate(self, job: Job, decode_batch: int | None = None) -> str:
         sys.modules["raypeft.evaluation.decoding_job"] = SimpleNamespace(run_job=run_job_on_a_gpu)  # type: ignore[assignment]
         return super().evaluate(job, decode_batch)
@@ -77,7 +84,7 @@ def run_job_noting(run: Run, job: Job, decode_batch: int | None) -> dict[str, An
     return {"metrics": {"em@1": 50.0}}
 
 
-class Noting(pool.Evaluator):
+class Noting(Bare):
     def evaluate(self, job: Job, decode_batch: int | None = None) -> str:
         sys.modules["raypeft.evaluation.decoding_job"] = SimpleNamespace(run_job=run_job_noting)  # type: ignore[assignment]
         return super().evaluate(job, decode_batch)
