@@ -16,7 +16,7 @@ from raypeft.spec.technique import Quantization
 
 MIB, GIB = 2**20, 2**30
 CUDA_CONTEXT = 512 * MIB
-# On a CPU a Ray worker has 529 MiB before a model is loaded, 44 more with bitsandbytes; the rest comes with the first
+# On a CPU a Ray worker has 537 MiB before a model is loaded, 44 more with bitsandbytes; the rest comes with the first
 # products.
 FRAMEWORK = {"gpu": CUDA_CONTEXT, "cpu": 560 * MIB}
 BITSANDBYTES = {"gpu": 0, "cpu": 50 * MIB}
