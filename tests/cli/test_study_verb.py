@@ -22,14 +22,14 @@ Study quickstart: Which way of tuning serves a tiny code model best, and does tu
 
 model                 dataset   technique      trials  hours  train GiB  decode GiB  most by    searched
 tiny-decoder          snippets  full                3   0.01        0.6         0.6  framework  learning_rate
-tiny-decoder          snippets  lora                3   0.01        0.6         0.6  framework  target_modules, r, lora_alpha, lora_dropout, learning_rate
+tiny-decoder          snippets  lora                3   0.01        0.7         0.6  framework  target_modules, r, lora_alpha, lora_dropout, learning_rate
 tiny-decoder          snippets  ia3                 3   0.01        0.6         0.6  framework  learning_rate
-tiny-decoder          snippets  prompt_tuning       3   0.01        0.6         0.7  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
+tiny-decoder          snippets  prompt_tuning       3   0.01        0.7         0.7  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
 tiny-decoder          snippets  prefix_tuning       3   0.01        0.6         0.7  framework  num_virtual_tokens, learning_rate
 tiny-encoder-decoder  snippets  full                3   0.01        0.6         0.6  framework  learning_rate
-tiny-encoder-decoder  snippets  lora                3   0.01        0.6         0.6  framework  target_modules, r, lora_alpha, lora_dropout, learning_rate
+tiny-encoder-decoder  snippets  lora                3   0.01        0.7         0.6  framework  target_modules, r, lora_alpha, lora_dropout, learning_rate
 tiny-encoder-decoder  snippets  ia3                 3   0.01        0.6         0.6  framework  learning_rate
-tiny-encoder-decoder  snippets  prompt_tuning       3   0.01        0.6         0.7  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  prompt_tuning       3   0.01        0.7         0.7  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
 tiny-encoder-decoder  snippets  prefix_tuning       3   0.01        0.6         0.7  framework  num_virtual_tokens, learning_rate
 
 Trial      at most 3 epochs: 15 reports (every 0.2 epoch) and one before training
@@ -88,7 +88,7 @@ def test_a_plan_with_other_settings(call: Call, no_gpu: None) -> None:
     settings += ["protocol={stop_rule: package, padding: full}"]
     out = call("study", "quickstart", "--plan", *arguments, *(f"--set={setting}" for setting in settings)).out
     assert out.splitlines()[3:-3] == [
-        "tiny-decoder  snippets  lora            2   0.01        0.6         0.6  framework  "
+        "tiny-decoder  snippets  lora            2   0.01        0.7         0.6  framework  "
         "target_modules, r, lora_alpha, lora_dropout, learning_rate",
         "",
         "Trial      at most 3 epochs: 15 reports (every 0.2 epoch) and one before training",
