@@ -30,7 +30,14 @@ def load_given(plan: Plan, quantization: Quantization | None) -> Base:
     """
     ((name, entry),) = plan.resolved.models.items()
     training = plan.resolved.study.training
-    return load_base(name, entry, training.precision, quantization=quantization, attention=training.attention)
+    return load_base(
+        name,
+        entry,
+        training.precision,
+        quantization=quantization,
+        quantized_rest=training.quantized_rest,
+        attention=training.attention,
+    )
 
 
 def evaluate_given(

@@ -21,7 +21,7 @@ from raypeft.modeling.targets import target_lists
 from raypeft.spec.catalogue import Architecture, ModelEntry, TargetList
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import ResolvedStudy
-from raypeft.spec.sections import Attention, Precision
+from raypeft.spec.sections import Attention, Precision, QuantizedRest
 from raypeft.spec.technique import Quantization
 
 
@@ -62,6 +62,7 @@ def study_base(resolved: ResolvedStudy, target: Cell | IclJob) -> Base:
         resolved.models[target.model],
         training.precision,
         quantization=resolved.techniques[target.technique].quantization if isinstance(target, Cell) else None,
+        quantized_rest=training.quantized_rest,
         attention=training.attention,
         gpu_share=resolved.study.resources.gpus_per_trial,
     )
@@ -73,6 +74,7 @@ def warm_base(
     precision: Precision,
     *,
     quantization: Quantization | None = None,
+    quantized_rest: QuantizedRest = "half",
     attention: Attention = "auto",
     gpu_share: float = 1,
 ) -> Base:
@@ -81,12 +83,14 @@ def warm_base(
     Trials after each other on one worker share it; whatever adapts it must leave it as it was. Before another is
     loaded, the memory of the one before is freed, and `gpu_share` of the GPU is waited for.
     """
-    key = (entry.model_dump_json(), precision, quantization, attention)
+    key = (entry.model_dump_json(), precision, quantization, quantization and quantized_rest, attention)
     if key not in _warm:
         _warm.clear()
         give_back()
         await_free_gpu(gpu_share)
-        _warm[key] = load_base(name, entry, precision, quantization=quantization, attention=attention)
+        _warm[key] = load_base(
+            name, entry, precision, quantization=quantization, quantized_rest=quantized_rest, attention=attention
+        )
     return _warm[key]
 
 
@@ -127,6 +131,7 @@ def load_base(
     precision: Precision,
     *,
     quantization: Quantization | None = None,
+    quantized_rest: QuantizedRest = "half",
     attention: Attention = "auto",
 ) -> Base:
     """Load a base model and its tokenizer onto the GPU, or the CPU where there is none.
@@ -135,8 +140,9 @@ def load_base(
         name: short name in the study, for messages.
         entry: what the catalogue knows of it.
         precision: of the weights that are not quantised, and of computation.
-        quantization: of the weights of linear layers. What is left in fp16 or bf16 then becomes fp32
-            (`peft.prepare_model_for_kbit_training`).
+        quantization: of the weights of linear layers.
+        quantized_rest: what is left of a quantised model stays in the precision of computation (`half`), or becomes
+            fp32 (`peft.prepare_model_for_kbit_training`).
         attention: implementation of attention; `auto` is transformers' choice, SDPA where the model has it.
 
     Raises:
@@ -174,7 +180,8 @@ def load_base(
         tokenizer.pad_token = tokenizer.eos_token
     if quantized:
         keep_unpacked(model)
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        if quantized_rest == "fp32":
+            model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     else:
         model.to(hardware.device)
     model.eval().requires_grad_(False)

@@ -109,7 +109,7 @@ def _decoder(shape: Shape, numbers: Numbers, full: bool, length: int, keys: int)
         inputs = 5 * h * 2 if numbers.half else 2 * h * FP32
     trained = (norm + inputs + i * numbers.product) if full else 0
     if numbers.inputs:  # what attention and the feed-forward layers read, once where they share it
-        trained = ((1 if shape.block == "codegen" else 2) * h + i) * FP32 + q * numbers.attended
+        trained = ((1 if shape.block == "codegen" else 2) * h + i) * hidden + q * numbers.attended
     return length * (norm + attention + feedforward + trained)
 
 
@@ -120,7 +120,7 @@ def _t5(shape: Shape, numbers: Numbers, full: bool, norms: int) -> int:
     feedforward = i * (hidden + numbers.mask(hidden)) * (2 if shape.gated else 1)
     trained = norms * h * (FP32 + numbers.product) + (norms - 1) * q * numbers.product + i * numbers.product
     if numbers.inputs:  # `wo` is not quantised
-        return norm + feedforward + norms * h * FP32 + (norms - 1) * q * FP32
+        return norm + feedforward + norms * h * hidden + (norms - 1) * q * hidden
     return norm + feedforward + (trained if full else 0)
 
 

@@ -103,20 +103,29 @@ class Configuration:
         return self.adapter.kind is None
 
     @property
+    def half_rest(self) -> bool:
+        """Whether what is not quantised, and with it hidden states and cache, is in half precision."""
+        return self.half and (self.quantization is None or self.training.quantized_rest == "half")
+
+    @property
     def numbers(self) -> Numbers:
-        """Bytes of an element in training; what quantised layers put out is fp32 again."""
-        size = 2 if self.half and self.quantization is None else FP32
+        """Bytes of an element in training; what quantised layers put out has the precision of their inputs."""
+        size = 2 if self.half_rest else FP32
         attended = 2 if self.half and (self.device == "gpu" or size == 2) else FP32
         eager = self.training.attention == "eager" or self.shape.block == "codegen"
         return Numbers(self.device == "gpu", self.half, size, attended, eager, self.quantization == "8bit")
 
     def base_weights(self) -> float:
-        """Bytes of the base model. With quantised weights, T5's `wo` and all that is not a linear layer are fp32."""
+        """Bytes of the base model. Embeddings, norms, the output layer and T5's `wo` are never quantised."""
+        size = 2 if self.half_rest else FP32
         if self.quantization is None:
-            return self.parameters * (2 if self.half else FP32)
-        matrices = [matrix for matrix in self.shape.matrices if matrix.name != "wo"]
-        packed = sum(matrix.weights for matrix in matrices)
-        return packed * QUANTIZED[self.quantization] + (self.parameters - packed) * FP32
+            return self.parameters * size
+        packed = self.shape.linear_weights - self._unquantised()
+        return packed * QUANTIZED[self.quantization] + (self.parameters - packed) * size
+
+    def _unquantised(self) -> int:
+        """Weights of the linear layers that transformers does not quantise."""
+        return sum(matrix.weights for matrix in self.shape.matrices if matrix.name == "wo")
 
     def unpacked(self) -> int:
         """Bytes of the largest quantised weight as it is multiplied: bitsandbytes unpacks one at a time."""
@@ -154,8 +163,9 @@ class Configuration:
     def copies(self) -> int:
         """Bytes of weights that are kept in another precision, to be multiplied with in the backward pass."""
         shape, kept = self.shape, self.layer_copies()
-        if self.half and (self.full or self.quantization is not None):
-            kept += 2 * shape.vocabulary * shape.hidden + (2 * shape.linear_weights if self.full else 0)
+        if self.half and (self.full or not self.half_rest):
+            kept += 2 * shape.vocabulary * shape.hidden
+            kept += 2 * (shape.linear_weights if self.full else self._unquantised())
         return kept
 
     def layer_copies(self) -> int:
@@ -231,7 +241,7 @@ def _training(c: Configuration, work: Workload, fixed: Mapping[str, float], grad
 def _decoding(c: Configuration, work: Workload) -> dict[str, float]:
     """Cache and scores of all beams; nothing is cast automatically here."""
     shape, rows = c.shape, work.decode * work.beams
-    size = 2 if c.half and not c.full and c.quantization is None else FP32
+    size = 2 if c.half_rest and not c.full else FP32
     prompt = work.prompt + c.adapter.virtual
     token = 2 * shape.layers * shape.kv_width * size
     # Products of 8-bit weights need them unpacked in a backward pass only.

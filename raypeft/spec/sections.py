@@ -27,6 +27,7 @@ NamesOrGroups = Annotated[
 ]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+QuantizedRest = Literal["half", "fp32"]
 PAPER_SEEDS = [42, 777, 5432, 55555, 97]
 
 
@@ -74,6 +75,9 @@ class Training(Strict):
         evaluate_every: epochs between reports.
         precision: `auto` is bf16 on GPUs that have it, fp16 on others, fp32 without a GPU. T5 models, which overflow in
             fp16, take fp32 instead. Trainable weights are always fp32.
+        quantized_rest: precision of what a quantised model keeps unquantised (embeddings, norms, output layer), and with
+            it of hidden states, key-value cache and logits: `half` is `precision`, as the paper's package has it;
+            `fp32` is that of `peft.prepare_model_for_kbit_training`.
         attention: implementation of attention; `auto` is SDPA where the model has it, else `eager`.
         gradient_checkpointing: computes activations again in the backward pass instead of keeping them. Prefix tuning
             does without, since its keys and values would be dropped.
@@ -88,6 +92,7 @@ class Training(Strict):
     weight_decay: float = Field(default=0.0, ge=0)
     evaluate_every: float = Field(default=0.2, gt=0)
     precision: Precision = "auto"
+    quantized_rest: QuantizedRest = "half"
     attention: Attention = "auto"
     gradient_checkpointing: bool = False
     seed: Seed = 42

@@ -126,7 +126,7 @@ def test_trained_weights_are_pefts(model: str, technique: str, matrix: Plan, bas
     ("technique", "half"),
     [
         *itertools.product(["full", "lora", "ia3", "prompt_tuning", "prefix_tuning", "dora", "vera"], [False, True]),
-        ("qlora_8bit", False),
+        *itertools.product(["qlora_8bit", "qlora_4bit"], [False, True]),
     ],
 )
 @pytest.mark.parametrize("name", list(CONFIGS))
@@ -144,8 +144,8 @@ def test_kept_activations_are_those_that_autograd_saves(
     with adapted(base, spec, point, seed=1, steps=30) as model:
         kept = saved_by_autograd(model, name, half, shape)
     adapter = adapter_of(shape, spec.peft, spec.arguments | point, base.targets)
-    size = 2 if half and spec.quantization is None else 4
-    numbers = Numbers(False, half, size, size, name == "codegen", inputs=spec.quantization is not None)
+    size = 2 if half else 4
+    numbers = Numbers(False, half, size, size, name == "codegen", inputs=spec.quantization == "8bit")
     counted = saved(shape, numbers, adapter, ROWS, PROMPT, CODE)
     training = Training(precision="bf16" if half else "fp32")
     counted += Configuration(shape, 0, adapter, spec.quantization, training, "cpu").copies()
