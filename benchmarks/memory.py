@@ -126,7 +126,7 @@ def trial(
         plan = plan_of(**asked, settings=list(settings))
         found = footprint(plan, plan.cells[0])
         assert found is not None
-        limit = math.ceil(found.estimate.peak / USABLE / MIB)
+        limit = math.ceil(found.estimate.peak / USABLE["cpu"] / MIB)
         settings = (*settings, f"resources.gpu_memory_gb={limit / 1024}")
     arguments = json.dumps({**asked, "settings": list(settings), "output": str(work / "trial")})
     try:

@@ -1,5 +1,6 @@
-"""Models of random weights at their real size, made on the device itself: they need no hub, no disk and no host memory."""
+"""Models of random weights at their real size, made on the device: they need no hub, no disk and no host memory."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -101,8 +102,6 @@ _LAYERS: dict[Quantization, Callable[[torch.nn.Linear, torch.dtype, str], torch.
 
 def write_items(folder: Path, train: int) -> None:
     """A data set whose items all reach the token limits."""
-    import json
-
     prompt = "sort the list of names by their last letter and then reverse it " * 12
     code = "result = sorted(names, key=lambda name: name[-1], reverse=True) if names else [] " * 12
     folder.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def killed(work: Path) -> dict[str, Any]:
 
 
 def used_mib() -> float:
-    """Memory of the card that any process has taken, after up to 20 seconds for it to be given back; 0 without a GPU."""
+    """Memory of the card that is taken, once it has been the same for a second; 0 without a GPU."""
     try:
         asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
         readings = []

@@ -17,6 +17,7 @@ from raypeft.modeling.omission import omit_bitsandbytes, omit_from_garbage, omit
 from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
+from raypeft.spec.technique import Quantization
 from raypeft.sweep.faults import in_a_line, is_memory_kill, is_poisoned
 from raypeft.sweep.sweep import trial_resources
 from raypeft.training.batches import Batches
@@ -73,7 +74,7 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
     actor_type = ray.remote(num_cpus=resources["cpu"], num_gpus=resources.get("gpu", 0), max_restarts=0)(Evaluator)
     actors: list[Any] = []
     busy: dict[Any, tuple[Any, Job]] = {}
-    loaded: dict[Any, str] = {}
+    loaded: dict[Any, tuple[str, Quantization | None]] = {}
     deaths: Counter[Job] = Counter()
     memory_kills: Counter[Job] = Counter()
     for _ in range(min(slots(run.plan), len(waiting))):
@@ -82,9 +83,9 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
     while waiting or busy:
         while waiting and idle:
             actor = idle.pop()
-            job = _next(waiting, loaded.get(actor), set(loaded.values()))
+            job = next_job(run.plan, waiting, loaded.get(actor), set(loaded.values()))
             waiting.remove(job)
-            loaded[actor] = job.model
+            loaded[actor] = run.plan.base(job.target)
             batches = Batches.of(run.plan.resolved.study, memory_kills[job])
             busy[actor.evaluate.options(name=job.id).remote(job, batches.decode)] = (actor, job)
         done, _ = ray.wait(list(busy), num_returns=1)
@@ -125,9 +126,14 @@ def slots(plan: Plan) -> int:
     return max(1, min(fit, plan.resolved.study.resources.concurrent or fit))
 
 
-def _next(waiting: list[Job], model: str | None, taken: set[str]) -> Job:
-    """A job of the model the actor has loaded, else of a model that no other actor has, else any."""
+def next_job(
+    plan: Plan,
+    waiting: list[Job],
+    loaded: tuple[str, Quantization | None] | None,
+    taken: set[tuple[str, Quantization | None]],
+) -> Job:
+    """A job of the base the actor has loaded, else of a base that no other actor has, else any."""
     for job in waiting:
-        if job.model == model:
+        if plan.base(job.target) == loaded:
             return job
-    return next((job for job in waiting if job.model not in taken), waiting[0])
+    return next((job for job in waiting if plan.base(job.target) not in taken), waiting[0])

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from raypeft.spec.resolve import ResolvedStudy
+from raypeft.spec.technique import Quantization
 
 
 @dataclass(frozen=True, order=True)
@@ -63,6 +64,12 @@ class Plan:
             for model, technique in study.pairs()
             if model == wanted
         ]
+
+    def base(self, target: Cell | IclJob) -> tuple[str, Quantization | None]:
+        """The base that a cell or an ICL run works with: a model, quantised as the technique says, or not at all."""
+        if isinstance(target, IclJob):
+            return target.model, None
+        return target.model, self.resolved.techniques[target.technique].quantization
 
     def tests(self, cell: Cell) -> list[str]:
         """Data sets a cell is tested on, each by itself: its own, or those that its own one joins."""

@@ -75,8 +75,8 @@ class Training(Strict):
         evaluate_every: epochs between reports.
         precision: `auto` is bf16 on GPUs that have it, fp16 on others, fp32 without a GPU. T5 models, which overflow in
             fp16, take fp32 instead. Trainable weights are always fp32.
-        quantized_rest: precision of what a quantised model keeps unquantised (embeddings, norms, output layer), and with
-            it of hidden states, key-value cache and logits: `half` is `precision`, as the paper's package has it;
+        quantized_rest: precision of what a quantised model keeps unquantised (embeddings, norms, output layer), and
+            with it of hidden states, key-value cache and logits: `half` is `precision`, as the paper's package has it;
             `fp32` is that of `peft.prepare_model_for_kbit_training`.
         attention: implementation of attention; `auto` is SDPA where the model has it, else `eager`.
         gradient_checkpointing: computes activations again in the backward pass instead of keeping them. Prefix tuning

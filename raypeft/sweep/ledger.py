@@ -20,6 +20,7 @@ MEMORY = (
     "decoding_reserved_mib",
     "micro_batch",
     "decode_batch",
+    "gradient_checkpointing",
 )
 SUMMED = ("training_seconds", "evaluation_seconds", *MEMORY, "trainable_parameters", "parameters")
 
@@ -111,16 +112,14 @@ class Ledger:
 def remaining(plan: Plan, ledger: Ledger) -> list[tuple[Cell, int]]:
     """Trials that have not ended, in the order they are to run: those begun first, then in rounds.
 
-    Rounds take one trial of every cell of a model before the next, so that a cell's sampler has seen results when it
-    is asked again, and workers keep their base model.
+    Rounds take one trial of every cell of a base before the next, so that a cell's sampler has seen results when it
+    is asked again, and workers keep their base: a model, quantised in one way.
     """
-    models = list(plan.resolved.models)
-    cells = {model: [cell for cell in plan.cells if cell.model == model] for model in models}
     ordered = [
         (cell, number)
-        for model in models
+        for base in dict.fromkeys(map(plan.base, plan.cells))
         for number in range(plan.resolved.study.trials)
-        for cell in cells[model]
-        if cell.trial_name(number) not in ledger.ended
+        for cell in plan.cells
+        if plan.base(cell) == base and cell.trial_name(number) not in ledger.ended
     ]
     return sorted(ordered, key=lambda pair: not ledger.reports.get(pair[0].trial_name(pair[1])))

@@ -135,7 +135,7 @@ class Recorder(tune.Callback):
         config, death, smaller = trial.config, death_of(trial), ""
         if is_memory_kill(death):
             kills, study = config.get("memory_kills", 0), self.plan.resolved.study
-            if not Batches.of(study, kills).single:
+            if not Batches.of(study, kills).least:
                 config["memory_kills"] = kills + 1
                 trial.max_failures = trial.num_failures + WORKER_DEATHS
                 smaller = " with smaller batches"
@@ -212,6 +212,8 @@ class Recorder(tune.Callback):
     def _reason(self, name: str, state: str, report: Mapping[str, Any]) -> str | None:
         if state == "error":
             return str(report["fault"])
+        if state == "oom" and (fault := report.get("fault")):
+            return f"{REASONS[state]}: {fault}"
         return self.scheduler.stopped.get(name) if state == "stopped" else REASONS.get(state)
 
 

@@ -167,5 +167,5 @@ def _batches_of(folder: Path, cell: Cell, memory_kills: int) -> "Batches":
 
     allowed = Batches.of(_plan(folder).resolved.study, memory_kills)
     batches = _batches.setdefault((folder, cell), allowed)
-    batches.micro, batches.decode = min(batches.micro, allowed.micro), min(batches.decode, allowed.decode)
+    batches.take_no_more_than(allowed)
     return batches

@@ -119,8 +119,12 @@ class Reporter(TrainerCallback):
         """The last report again, with the reason why there is no further one."""
         return {"report": -1, "validation_loss": None, **self.last, **self._batches(), "end": reason}
 
-    def _batches(self) -> dict[str, int]:
-        return {"micro_batch": self.batches.micro, "decode_batch": self.batches.decode}
+    def _batches(self) -> dict[str, int | bool]:
+        return {
+            "micro_batch": self.batches.micro,
+            "decode_batch": self.batches.decode,
+            "gradient_checkpointing": self.batches.checkpointing,
+        }
 
     def _report(self, index: int, checkpoint: Checkpoint, model: Any, state: TrainerState) -> None:
         started = time.monotonic()
@@ -176,6 +180,7 @@ class Reporter(TrainerCallback):
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
+            self.last["fault"] = f"decoding one item with {data.beams.beams} beams takes more memory than there is"
             raise TrialOver("oom") from None
         self.peaks.attribute("decoding")
         return em

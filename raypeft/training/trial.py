@@ -49,8 +49,8 @@ def train(
     `oom`, or `paused` where the trial was asked to stop; nothing is reported after it.
 
     Where memory runs out in training, the trial goes on in the same way with a smaller micro-batch and more
-    accumulation, which changes no more than rounding and, with dropout, the random masks. It ends as `oom` when one
-    item is too much.
+    accumulation, and at one item with gradient checkpointing, which changes no more than rounding and, with dropout,
+    the random masks. It ends as `oom` when one item is still too much, with the reason under `fault`.
 
     Args:
         plan: the study's plan.
@@ -66,7 +66,6 @@ def train(
     """
     batches = batches or Batches.of(plan.resolved.study)
     while _ran_out(plan, base, data, technique, hyperparameters, folder, emit, batches, asked_to_stop):
-        batches.shrink_micro()
         give_back()
 
 
@@ -81,7 +80,7 @@ def _ran_out(
     batches: Batches,
     asked_to_stop: Callable[[], bool],
 ) -> bool:
-    """Train to the trial's end; true where memory ran out before and a smaller micro-batch is possible."""
+    """Train to the trial's end; true where memory ran out before and `batches` has come down to less."""
     training = plan.resolved.study.training
     newest, faults = last_intact(folder)
     if faults:
@@ -111,7 +110,7 @@ def _ran_out(
                 trainer.train(resume_from_checkpoint=str(saved) if saved else None)
             except Exception as error:
                 # Caught here, so that the base is given back as it was and stays in use.
-                if batches.micro == 1 or not is_out_of_memory(error):
+                if not (is_out_of_memory(error) and batches.train_with_less(may_checkpoint=_may_checkpoint(model))):
                     raise
                 return True
     except NothingLeft:
@@ -123,8 +122,20 @@ def _ran_out(
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        emit(reporter.ended("oom"))
+        emit(
+            reporter.ended("oom")
+            | {"fault": f"training on one item {_with_rung(batches)}takes more memory than there is"}
+        )
     return False
+
+
+def _with_rung(batches: Batches) -> str:
+    return "with gradient checkpointing " if batches.checkpointing else ""
+
+
+def _may_checkpoint(model: Any) -> bool:
+    """Prefix tuning goes without gradient checkpointing, which drops the cache that the prefix is handed over in."""
+    return virtual_kind(model) is not PeftType.PREFIX_TUNING
 
 
 def _with_notice(emit: Emit, notice: str) -> Emit:
@@ -198,13 +209,10 @@ class RankBudget(TrainerCallback):
 def arguments(
     training: Training, batches: Batches, learning_rate: float, folder: Path, base: Base, model: Any, total: int
 ) -> TrainingArguments:
-    """Trainer's arguments for one trial of `total` steps: linear decay after warm-up, no logging or saving of its own.
-
-    Prefix tuning goes without gradient checkpointing, which drops the cache that the prefix is handed over in.
-    """
+    """Trainer's arguments for a trial of `total` steps: linear decay after warm-up, no logging or saving of its own."""
     on_gpu = base.device.type == "cuda"
     checkpointing: dict[str, Any] = {}
-    if training.gradient_checkpointing and virtual_kind(model) is not PeftType.PREFIX_TUNING:
+    if batches.checkpointing and _may_checkpoint(model):
         # frozen weights need the kind that does not ask for inputs with a gradient
         checkpointing = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
     return TrainingArguments(

@@ -51,8 +51,74 @@ def test_quantised_weights() -> None:
     linear = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
     rest = 6_738_415_616 - linear
     four = estimate(code_llama("4bit"), PAPER).training["weights"]
-    assert four == pytest.approx(linear * 0.516 + rest * 4, rel=1e-3)
-    assert estimate(code_llama("8bit"), PAPER).training["weights"] == linear + rest * 4
+    assert four == pytest.approx(linear * 0.516 + rest * 2, rel=1e-3)
+    assert estimate(code_llama("8bit"), PAPER).training["weights"] == linear + rest * 2
+    wide = estimate(code_llama("8bit", quantized_rest="fp32"), PAPER)
+    assert wide.training["weights"] == linear + rest * 4
+    # 160 beams of 128 tokens, keys and values of 32 layers x 4096
+    assert estimate(code_llama("8bit"), PAPER).decoding["cache"] == 160 * 128 * 2 * 32 * 4096 * 2
+    assert wide.decoding["cache"] == 160 * 128 * 2 * 32 * 4096 * 4
+
+
+# GiB in training and in decoding of rq4's cells at the paper's point, batches of 8 and 16 x 10 beams
+RQ4 = {
+    "codellama-7b-python/conala/lora": (18.6, 23.2),
+    "codellama-7b-python/conala/qlora_8bit": (14.0, 17.1),
+    "codellama-7b-python/conala/qlora_4bit": (9.7, 14.2),
+    "codellama-7b-python/codealpacapy/lora": (21.4, 28.2),
+    "codellama-7b-python/codealpacapy/qlora_8bit": (17.5, 22.1),
+    "codellama-7b-python/codealpacapy/qlora_4bit": (12.5, 19.2),
+    "codellama-13b-python/conala/qlora_8bit": (23.7, 28.7),
+    "codellama-13b-python/conala/qlora_4bit": (15.7, 23.0),
+    "codellama-13b-python/codealpacapy/qlora_8bit": (29.0, 36.5),
+    "codellama-13b-python/codealpacapy/qlora_4bit": (20.0, 30.9),
+    "codellama-34b-python/conala/qlora_4bit": (33.4, 21.9),
+    "codellama-34b-python/codealpacapy/qlora_4bit": (41.3, 24.1),
+}
+
+
+def rq4(*settings: str) -> dict[str, Footprint]:
+    plan = Plan(resolve("rq4", settings=list(settings)))
+    prints = {cell.id: footprint(plan, cell) for cell in plan.cells}
+    return {name: found for name, found in prints.items() if found is not None}
+
+
+def test_rq4_takes_what_the_paper_says() -> None:
+    found = rq4("mode=paper")
+    in_gib = {
+        name: tuple(round(sum(phase.values()) / GIB, 1) for phase in (one.estimate.training, one.estimate.decoding))
+        for name, one in found.items()
+    }
+    assert in_gib == RQ4
+
+
+@pytest.mark.parametrize(
+    ("mode", "largest"),
+    [
+        ("search", "micro-batch 1, checkpointing, decode batch 4"),
+        ("paper", "micro-batch 1, decode batch 8"),
+    ],
+)
+def test_rq4_fits_the_papers_card(mode: str, largest: str) -> None:
+    found = rq4(f"mode={mode}")
+    assert found.keys() == RQ4.keys()
+    assert [name for name, one in found.items() if one.fits == "no"] == []
+    assert found["codellama-34b-python/codealpacapy/qlora_4bit"].fits == largest
+    assert "checkpointing" not in str(found["codellama-13b-python/codealpacapy/qlora_8bit"].fits)
+
+
+def test_prefix_tuning_has_no_rung_of_checkpointing() -> None:
+    """Its keys and values would be dropped, so that what is too much at one item is too much."""
+    long = ("catalogue.datasets.snippets.max_code_tokens=1024", "test.beams=2", "test.candidates=2")
+    fits = {
+        technique: found(
+            plan_with(f"techniques=[{technique}]", "resources.gpu_memory_gb=18", "mode=paper", *long),
+            "codellama-7b-python",
+            technique,
+        ).fits
+        for technique in ("lora", "prefix_tuning")
+    }
+    assert fits["prefix_tuning"] == "no" and "checkpointing" in str(fits["lora"])
 
 
 def test_one_quantised_weight_at_a_time_is_unpacked() -> None:
@@ -112,7 +178,7 @@ def test_nothing_is_said_to_fit_that_does_not(limit: int) -> None:
         for cell in plan.cells:
             result = footprint(plan, cell)
             assert result is not None and result.fits is not None
-            asked = result.estimate.peak <= 0.85 * limit * GIB
+            asked = result.estimate.peak <= 0.9 * limit * GIB
             assert (result.fits == "yes") == asked
             weights = result.estimate.training["weights"]
             if weights > limit * GIB:

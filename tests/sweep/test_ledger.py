@@ -1,10 +1,13 @@
 """The record of a sweep, and the order of what is left."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from raypeft.evaluation.jobs import Job
+from raypeft.evaluation.pool import next_job
 from raypeft.files import write_text
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
@@ -16,7 +19,7 @@ POINT = {"target_modules": "attention", "r": 16, "lora_alpha": 32, "lora_dropout
 
 
 def new_run(folder: Path, *settings: str) -> Run:
-    resolved = resolve("quickstart", techniques=["lora", "ia3"], trials=2, settings=settings)
+    resolved = resolve("quickstart", trials=2, settings=["techniques=[lora, ia3]", *settings])
     write_text(folder / "study.yaml", resolved.dump())
     return Run(folder)
 
@@ -41,6 +44,7 @@ def report(number: int, loss: float | None, em: float = 0.0, **further: Any) -> 
         "decoding_reserved_mib": None,
         "micro_batch": 4,
         "decode_batch": 16,
+        "gradient_checkpointing": False,
         "trainable_parameters": 10,
         "parameters": 1000,
         **further,
@@ -93,6 +97,7 @@ def test_the_end_of_a_trial_is_recorded_once(run: Run) -> None:
         "decoding_reserved_mib": None,
         "micro_batch": 4,
         "decode_batch": 16,
+        "gradient_checkpointing": False,
         "trainable_parameters": 10,
         "parameters": 1000,
         "error": None,
@@ -132,6 +137,25 @@ def test_what_is_left_goes_in_rounds_with_the_cells_of_a_model_together(run: Run
         ("tiny-encoder-decoder/snippets/lora", 1),
         ("tiny-encoder-decoder/snippets/ia3", 1),
     ]
+
+
+def test_each_base_is_loaded_once(tmp_path: Path) -> None:
+    """A model that is quantised is another base: one worker after the other's trials, and jobs, counts the changes."""
+    run = new_run(tmp_path, "techniques=[lora, qlora_8bit, ia3, qlora_4bit]", "icl={examples: [0, 1], seeds: [42]}")
+    bases = [run.plan.base(cell) for cell, _ in remaining(run.plan, Ledger(run))]
+    assert len(bases) == 16
+    assert [base for base, _ in groupby(bases)] == [
+        (model, quantization)
+        for model in ("tiny-decoder", "tiny-encoder-decoder")
+        for quantization in (None, "8bit", "4bit")
+    ]
+    waiting = [Job("test", cell) for cell in run.plan.cells] + [Job("icl", job) for job in run.plan.icl_jobs]
+    loaded: list[Any] = []
+    while waiting:
+        job = next_job(run.plan, waiting, loaded[-1] if loaded else None, set())
+        waiting.remove(job)
+        loaded.append(run.plan.base(job.target))
+    assert len(loaded) == 12 and len(list(groupby(loaded))) == 6
 
 
 def test_trials_begun_go_first_and_ended_ones_not_at_all(run: Run) -> None:

@@ -171,7 +171,8 @@ def test_a_worker_killed_for_its_machines_memory_goes_on_with_less_until_one_ite
     )
     sweep.recorder.on_trial_error(0, [trial], trial)
     row = sweep.rows()["lora", 0]
-    assert (row["state"], row["reason"], row["error"]) == ("oom", "out of memory", "see error.txt")
+    assert (row["state"], row["error"]) == ("oom", "see error.txt")
+    assert row["reason"] == f"out of memory: its worker died 4 times without getting further ({why})"
 
 
 def test_batches_halve_once_for_each_memory_kill(tmp_path: Path) -> None:

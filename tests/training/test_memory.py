@@ -24,7 +24,7 @@ from tests.conftest import MODELS, SMALL
 Report = dict[str, Any]
 # Adafactor divides by the size of the gradients, which are small in the encoder-decoder and so less exact.
 ROUNDING = {"tiny-decoder": 2e-5, "tiny-encoder-decoder": 5e-4}
-TECHNIQUES = ("full", "lora", "adalora")
+TECHNIQUES = ("full", "lora", "adalora", "prefix_tuning")
 
 
 SETTINGS = (
@@ -164,9 +164,50 @@ def test_without_memory_for_one_item_the_trial_ends(
     base, items = bases["tiny-decoder"], data["tiny-decoder"]
     with memory_for(base, lambda training: 0 if training else 10**6) as seen:
         reports = run(plan, base, items, "lora", tmp_path)
-    assert [count for training, count in seen if training] == [8, 4, 2, 1]
+    assert [count for training, count in seen if training] == [8, 4, 2, 1, 1]
+    assert reports[-1]["gradient_checkpointing"]
+    assert reports[-1]["fault"] == "training on one item with gradient checkpointing takes more memory than there is"
     assert (reports[-1]["end"], reports[-1]["report"], reports[-1]["micro_batch"]) == ("oom", 0, 1)
     assert [report.get("end") for report in reports[:-1]] == [None] * (len(reports) - 1)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_too_much_at_one_item_is_trained_with_checkpointing(
+    plan: Plan, bases: dict[str, Base], data: dict[str, TrialData], model: str, tmp_path: Path
+) -> None:
+    """Memory that holds no block's activations: the trial ends with the losses that it has where there is enough."""
+    base, items = bases[model], data[model]
+    undisturbed = run(plan, base, items, "lora", tmp_path / "undisturbed", Batches(8, 1, 16))
+    decoder = base.model.get_decoder()
+    block = decoder.layers[0] if hasattr(decoder, "layers") else decoder.block[0]
+    ran_out = []
+
+    def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        if module.training and torch.is_grad_enabled() and not module.gradient_checkpointing:
+            ran_out.append(True)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    handle = block.register_forward_hook(hook)
+    batches = Batches(8, 1, 16)
+    try:
+        reports = run(plan, base, items, "lora", tmp_path / "short", batches)
+    finally:
+        handle.remove()
+    assert len(ran_out) == 1 and batches.checkpointing
+    assert [report["gradient_checkpointing"] for report in reports] == [False] + [True] * 6
+    assert reports[-1]["end"] == "finished"
+    # less than ROUNDING where the gradients are not small: activations are computed again, not otherwise
+    assert losses(reports)[1:] == pytest.approx(losses(undisturbed), rel={"tiny-decoder": 1e-5}.get(model, 2e-3))
+
+
+def test_prefix_tuning_ends_where_one_item_is_too_much(
+    plan: Plan, bases: dict[str, Base], data: dict[str, TrialData], tmp_path: Path
+) -> None:
+    """Checkpointing would drop its keys and values."""
+    with memory_for(bases["tiny-decoder"], lambda training: 0 if training else 10**6) as seen:
+        reports = run(plan, bases["tiny-decoder"], data["tiny-decoder"], "prefix_tuning", tmp_path, Batches(8, 1, 16))
+    assert [count for training, count in seen if training] == [1]
+    assert (reports[-1]["end"], reports[-1]["gradient_checkpointing"]) == ("oom", False)
 
 
 def test_memory_that_runs_out_in_decoding_divides_its_batch_alone(
@@ -243,7 +284,7 @@ def test_peaks_of_training_and_decoding_are_kept_apart_and_survive_a_restart(
 def test_micro_batches_divide_the_batch(batch: int, micro: int, sizes: list[int]) -> None:
     batches = Batches(batch, micro, 16)
     found = []
-    while batches.shrink_micro():
+    while batches.train_with_less(may_checkpoint=False):
         found.append(batches.micro)
         assert batches.micro * batches.accumulation == batch
     assert found == sizes
