@@ -2,13 +2,13 @@
 
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.gpu.made import base_of_cell, write_items
+from benchmarks.gpu.rows import Row
 from raypeft.modeling.gpu import limit_gpu_memory
 from raypeft.modeling.memory import give_back
 from raypeft.spec.footprint import footprint
@@ -18,67 +18,27 @@ from raypeft.spec.resolve import resolve
 from raypeft.training.data import trial_data
 from raypeft.training.trial import train
 
-ONE = ("training.micro_batch=1", "test.decode_batch=1")
-EIGHT = ("training.micro_batch=8", "test.decode_batch=8")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One trial: a model of the catalogue, a technique, settings of the study, training items."""
-
-    model: str
-    technique: str
-    settings: tuple[str, ...]
-    items: int = 16
-
-    @property
-    def name(self) -> str:
-        """Words for the table, and the key under which the result is kept."""
-        return " ".join((self.model, self.technique, *(word.rpartition(".")[2] for word in self.settings)))
-
-
-ROWS = [
-    Row("codellama-34b-python", "qlora_4bit", (*ONE, "resources.gpu_memory_gb=24")),
-    Row("codellama-7b-python", "lora", EIGHT, items=96),
-    Row("codellama-7b-python", "qlora_4bit", EIGHT, items=48),
-    Row("codellama-7b-python", "qlora_8bit", EIGHT, items=24),
-    Row("codellama-34b-python", "qlora_4bit", ("test.decode_batch=16", "resources.gpu_memory_gb=24")),
-    Row("codellama-7b-python", "lora", ONE),
-    Row("codellama-7b-python", "qlora_4bit", ONE),
-    Row("codellama-7b-python", "qlora_8bit", ONE),
-    Row("codellama-13b-python", "qlora_4bit", EIGHT),
-    Row("codellama-7b-python", "qlora_4bit", (*EIGHT, "training.quantized_rest=fp32")),
-    Row("codellama-7b-python", "lora", (*EIGHT, "training.gradient_checkpointing=true")),
-]
-DRY = [
-    Row("tiny-decoder", technique, settings)
-    for technique, settings in (
-        ("lora", EIGHT),
-        ("qlora_4bit", (*ONE, "training.precision=bf16")),
-        ("qlora_8bit", (*ONE, "training.quantized_rest=fp32")),
-    )
-]
-
 
 def plan_of(row: Row, folder: Path) -> Plan:
     """The study of one trial."""
-    return Plan(
-        resolve(
-            "quickstart",
-            settings=[
-                f"models=[{row.model}]",
-                "datasets=[long]",
-                f"catalogue.datasets.long={{title: L, folder: '{folder}', max_prompt_tokens: 64, max_code_tokens: 64}}",
-                f"techniques=[{row.technique}]",
-                "mode=paper",
-                "data={seed: 42}",
-                "icl=null",
-                "training={epochs: 1, evaluate_every: 1, batch: 8}",
-                "validation.em_items=8",
-                *row.settings,
-            ],
-        )
+    resolved = resolve(
+        "quickstart",
+        settings=[
+            f"models=[{row.model}]",
+            "datasets=[long]",
+            f"catalogue.datasets.long={{title: L, folder: '{folder}', max_prompt_tokens: 64, max_code_tokens: 64}}",
+            f"techniques=[{row.technique}]",
+            "mode=paper",
+            "data={seed: 42}",
+            "icl=null",
+            "training={epochs: 1, evaluate_every: 1, batch: 8}",
+            "validation.em_items=8",
+            *row.settings,
+        ],
     )
+    technique = resolved.techniques[row.technique]
+    at = technique.model_copy(update={"paper": technique.paper | dict(row.point)})
+    return Plan(resolved.model_copy(update={"techniques": {row.technique: at}}))
 
 
 def measure(row: Row, work: Path) -> dict[str, Any]:
@@ -112,10 +72,11 @@ def measure(row: Row, work: Path) -> dict[str, Any]:
     return {
         "name": row.name,
         "end": last.get("end"),
-        "error": last.get("error"),
+        "error": last.get("error") or last.get("fault"),
         "fits": found.fits,
         "micro_batch": last.get("micro_batch"),
         "decode_batch": last.get("decode_batch"),
+        "checkpointing": last.get("gradient_checkpointing"),
         "estimated": {
             "training": sum(found.estimate.training.values()) / MIB,
             "decoding": sum(found.estimate.decoding.values()) / MIB,

@@ -8,8 +8,10 @@ import torch
 
 from benchmarks.decoding import one_at_a_time
 from benchmarks.gpu.made import base_of_cell, write_items
-from benchmarks.gpu.peaks import Row, plan_of
+from benchmarks.gpu.peaks import plan_of
+from benchmarks.gpu.rows import Row
 from raypeft.decoding import BeamSettings, decode
+from raypeft.modeling.memory import give_back
 from raypeft.training.data import trial_data
 
 
@@ -44,6 +46,8 @@ def decoding(model: str, technique: str, work: Path, dry: bool) -> dict[str, Any
     """Items a second of `decode` in batches and of one item at a time, on prompts of 64 tokens, 64 new ones."""
     write_items(work / "data", 16)
     plan = plan_of(Row(model, technique, ()), work / "data")
+    if torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(1.0)
     base = base_of_cell(plan, plan.cells[0])
     data = trial_data(plan, base, "long")
     prompts = (data.em_prompts * 4)[: 4 if dry else 32]
@@ -52,7 +56,7 @@ def decoding(model: str, technique: str, work: Path, dry: bool) -> dict[str, Any
     weights = sum(weight.numel() * weight.element_size() for weight in base.model.parameters())
     found: dict[str, Any] = {"model": model, "technique": technique, "weight_bytes": weights}
     decode(base.model, base.tokenizer, prompts[:1], settings, batch_size=1)
-    for size in (2,) if dry else (16, 32):
+    for size in (2,) if dry else (16,):
         _wait()
         started = time.perf_counter()
         decode(base.model, base.tokenizer, prompts, settings, batch_size=size)
@@ -66,4 +70,6 @@ def decoding(model: str, technique: str, work: Path, dry: bool) -> dict[str, Any
         one_at_a_time(base.model, base.tokenizer, few, new)
     _wait()
     found["items_per_second_one_at_a_time"] = len(few) / (time.perf_counter() - started)
+    del base
+    give_back()
     return found
