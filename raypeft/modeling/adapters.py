@@ -59,7 +59,8 @@ def peft_arguments(technique: Technique, hyperparameters: Mapping[str, Value], s
     Raises:
         ValueError: a share of the steps is asked for without `steps`.
     """
-    arguments: dict[str, Any] = {**technique.arguments, **hyperparameters}
+    # peft writes into lists that it is given
+    arguments: dict[str, Any] = copy.deepcopy({**technique.arguments, **hyperparameters})
     arguments.pop("learning_rate", None)
     for name, value in arguments.items():
         if (share := share_of_steps(value)) is not None:

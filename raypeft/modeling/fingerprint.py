@@ -54,7 +54,7 @@ def differences(before: Fingerprint, after: Fingerprint) -> list[str]:
 
 def in_words(paths: list[str]) -> str:
     """The first few of some paths, and how many there are besides."""
-    shown = ["the model itself" if not path else path for path in paths[:NAMED_AT_MOST]]
+    shown = [path or "the model itself" for path in paths[:NAMED_AT_MOST]]
     for shelf in SHELVES:
         shown = [path.replace(shelf, "") for path in shown]
     more = len(paths) - len(shown)
