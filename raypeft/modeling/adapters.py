@@ -111,7 +111,8 @@ def adapted(
         steps: optimiser steps of the training, for a new adapter whose arguments are shares of them.
         saved: folder of saved weights to start from.
     """
-    base.renew()
+    lent = base.model
+    uses_cache = getattr(lent.config, "use_cache", None)
     # After loading, which draws random numbers: an adapter starts as in a process of its own.
     set_seed(seed)
     model = None
@@ -126,7 +127,7 @@ def adapted(
             _train_in_fp32(model)
         yield model
     finally:
-        base.take_back(functools.partial(_detached, base.model, model))
+        base.take_back(functools.partial(_detached, lent, model, uses_cache))
         if base.changed:
             log.info("%s left the base model changed (%s): it is loaded anew", technique.title, base.changed)
 
@@ -168,18 +169,21 @@ def _saved(base: Base, saved: Path) -> peft.PeftModel:
     return model
 
 
-def _detached(lent: Any, model: Any) -> Any:
+def _detached(lent: Any, model: Any, uses_cache: bool | None) -> Any:
     """The base model without its adapter (peft's `unload`, which prompt learning has no need of).
 
     Args:
         lent: the base model.
         model: what was made of it: the base with an adapter, or a copy.
+        uses_cache: what its configuration said, which Trainer overwrites.
     """
     if not isinstance(model, peft.PeftModel):
         return lent
     inner = model.get_base_model() if model.active_peft_config.is_prompt_learning else model.unload()
     if any(getattr(module, "gradient_checkpointing", False) for module in inner.modules()):
         inner.gradient_checkpointing_disable()
+    if uses_cache is not None:
+        inner.config.use_cache = uses_cache
     for name in ("peft_config", "_hf_peft_config_loaded"):
         if name in vars(inner):
             delattr(inner, name)
