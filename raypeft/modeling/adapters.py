@@ -21,6 +21,7 @@ from raypeft.spec.catalogue import TargetList
 from raypeft.spec.technique import Technique, Value, share_of_steps
 
 log = logging.getLogger("raypeft.trial")
+LEFT_BEHIND = ("peft_config", "_hf_peft_config_loaded", "_gradient_checkpointing_func", "_require_grads_hooks")
 TASKS = {"decoder": "CAUSAL_LM", "encoder_decoder": "SEQ_2_SEQ_LM"}
 
 
@@ -182,9 +183,10 @@ def _detached(lent: Any, model: Any, uses_cache: bool | None) -> Any:
     inner = model.get_base_model() if model.active_peft_config.is_prompt_learning else model.unload()
     if any(getattr(module, "gradient_checkpointing", False) for module in inner.modules()):
         inner.gradient_checkpointing_disable()
+        inner.disable_input_require_grads()
     if uses_cache is not None:
         inner.config.use_cache = uses_cache
-    for name in ("peft_config", "_hf_peft_config_loaded"):
-        if name in vars(inner):
-            delattr(inner, name)
+    for module in inner.modules():
+        for name in LEFT_BEHIND:
+            vars(module).pop(name, None)
     return inner.eval().requires_grad_(False)

@@ -75,7 +75,10 @@ def _parts(value: Any) -> Iterator[tuple[object, Any]]:
         yield from (("function", value.func), ("arguments", value.args), ("keywords", value.keywords))
     if isinstance(value, torch.Tensor) and value.is_leaf:
         yield "grad", value.grad
-    yield from getattr(value, "__dict__", {}).items()
+    for key, part in getattr(value, "__dict__", {}).items():
+        # an attribute that says what its class says is as good as none
+        if not (isinstance(part, PLAIN) and getattr(type(value), key, ...) is part):
+            yield key, part
 
 
 def _name(value: Any) -> str:

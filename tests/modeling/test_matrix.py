@@ -102,7 +102,8 @@ def trained(bases: Bases, matrix: Plan, tmp_path_factory: pytest.TempPathFactory
             assert found is not None
             with adapted(base, spec, point, seed=5, saved=found.path) as adapter:
                 left = answers(base, adapter)
-            cells[f"{model}/{technique}"] = Trained([row["validation_loss"] for row in reports], found.path, left, base.loaded is lent)
+            losses = [row["validation_loss"] for row in reports]
+            cells[f"{model}/{technique}"] = Trained(losses, found.path, left, base.loaded is lent)
     return cells
 
 
