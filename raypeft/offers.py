@@ -8,7 +8,45 @@ from typing import Any
 from raypeft.run import Run
 from raypeft.spec.identity import RESULTS_VERSION, cell_identity, icl_identity
 from raypeft.spec.plan import Cell, IclJob, Plan
+from raypeft.spec.technique import Technique
 
+SHARED_BASE = 1
+"""The version of results in which nothing proved that one technique left the base model whole for the next."""
+HARMLESS_CLASSES = {
+    None,
+    "LoraConfig",
+    "IA3Config",
+    "PromptTuningConfig",
+    "PrefixTuningConfig",
+    "AdaLoraConfig",
+    "VeraConfig",
+    "PromptEncoderConfig",
+}
+HARMLESS_ARGUMENTS = {
+    "target_modules",
+    "feedforward_modules",
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "use_dora",
+    "use_rslora",
+    "init_r",
+    "target_r",
+    "total_step",
+    "tinit",
+    "tfinal",
+    "deltaT",
+    "orth_reg_weight",
+    "num_virtual_tokens",
+    "prompt_tuning_init",
+    "prompt_tuning_init_text",
+    "prefix_projection",
+    "encoder_reparameterization_type",
+    "encoder_hidden_size",
+    "d_initial",
+    "vera_dropout",
+    "learning_rate",
+}
 REPEATABLE = {"finished", "stopped", "nan"}
 
 
@@ -67,13 +105,34 @@ def offer_of(
     plan: Plan, manifest: Mapping[str, Any], cells: Iterable[Cell], jobs: Iterable[IclJob], source: Run
 ) -> Offer:
     """What one run has finished of the given cells and jobs of a plan: the same by identity, and whole."""
-    if source.manifest().get("results_version") != RESULTS_VERSION:
+    version = source.manifest().get("results_version")
+    if version != RESULTS_VERSION and not (version == SHARED_BASE and is_sound(source.plan)):
         return Offer(source.folder, [], [])
-    return Offer(
+    found = Offer(
         source.folder,
         [cell for cell in cells if _same_cell(plan, manifest, source, cell)],
         [job for job in jobs if _same_job(plan, manifest, source, job)],
     )
+    if version == RESULTS_VERSION:
+        return found
+    # what it took over itself may come from a run that is not sound
+    return Offer(
+        source.folder,
+        [cell for cell in found.cells if "origin" not in (source.selection(cell) or {})],
+        [job for job in found.jobs if "origin" not in (source.icl(job) or {})],
+    )
+
+
+def is_sound(plan: Plan) -> bool:
+    """Whether all results of a plan made at version 1 can be trusted: every technique in it left the base model as it
+    was, whatever the order, since one worker runs many cells.
+    """
+    return all(_is_harmless(technique) for technique in plan.resolved.techniques.values())
+
+
+def _is_harmless(technique: Technique) -> bool:
+    arguments = {name: value for name, value in technique.arguments.items() if (name, value) != ("bias", "none")}
+    return technique.peft in HARMLESS_CLASSES and {*arguments, *technique.search} <= HARMLESS_ARGUMENTS
 
 
 def _same_cell(plan: Plan, manifest: Mapping[str, Any], source: Run, cell: Cell) -> bool:

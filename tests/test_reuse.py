@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+import yaml
 from optuna.trial import TrialState
 
 from raypeft.errors import UserError
@@ -223,6 +224,46 @@ def test_a_cell_that_has_begun_here_is_not_taken(source: Run, tmp_path: Path) ->
 def test_results_of_another_version_are_not_taken(source: Run, tmp_path: Path, version: int | None) -> None:
     write_json(source.manifest_file, {**source.manifest(), "results_version": version})
     assert reuse(start(tmp_path / "second"), [source]) == []
+
+
+REST = "paper: {learning_rate: 1.0e-3}, search: {learning_rate: {log_uniform: [1.0e-5, 1.0e-1]}}"
+
+
+def test_results_of_version_1_are_taken_where_the_base_was_left_whole(source: Run, tmp_path: Path) -> None:
+    write_json(source.manifest_file, {**source.manifest(), "results_version": 1})
+    assert reuse(start(tmp_path / "second"), [source]) == [
+        f"Taken over from {source.folder}: 1 cell (tiny-decoder/snippets/lora) and 1 in-context-learning run"
+    ]
+
+
+def test_what_a_run_of_version_1_took_over_is_not_taken_from_it(source: Run, tmp_path: Path) -> None:
+    second = start(tmp_path / "second")
+    reuse(second, [source])
+    write_json(second.manifest_file, {**second.manifest(), "results_version": 1})
+    assert reuse(start(tmp_path / "third"), [second]) == []
+
+
+@pytest.mark.parametrize(
+    "technique",
+    [
+        "{title: P, peft: LoraConfig, arguments: {init_lora_weights: pissa}}",
+        "{title: P, peft: LoraConfig, arguments: {layer_replication: [[0, 2], [1, 3]]}}",
+        "{title: P, peft: LoraConfig, arguments: {modules_to_save: [lm_head]}}",
+        "{title: P, peft: LoraConfig, arguments: {bias: all}}",
+        "{title: P, peft: LNTuningConfig}",
+    ],
+)
+def test_no_cell_of_a_run_of_version_1_with_another_technique_is_taken(tmp_path: Path, technique: str) -> None:
+    """Also no cell of a technique that does no harm: one worker ran them all."""
+    file = tmp_path / "studies" / "other.yaml"
+    write_text(file, yaml.safe_dump({**yaml.safe_load(technique), **yaml.safe_load(f"{{{REST}}}")}))
+    source = start(tmp_path / "first", f"techniques=[lora, ia3, {file}]")
+    finish_lora(source)
+    Recorder(source).icl(JOB, block(1.0, 2.0, 3.0, 4.0))
+    write_text(source.icl_file(JOB).with_suffix(".jsonl"), "{}\n")
+    for version, taken in ((1, 0), (2, 1)):
+        write_json(source.manifest_file, {**source.manifest(), "results_version": version})
+        assert len(reuse(start(tmp_path / f"second-{version}"), [source])) == taken
 
 
 def test_runs_beside_are_those_of_other_studies_that_can_be_read(source: Run, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Models of random weights at their real size, made on the device: they need no hub, no disk and no host memory."""
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -30,7 +31,8 @@ def base_of_cell(plan: Plan, cell: Cell) -> Base:
     quantization = plan.resolved.techniques[cell.technique].quantization
     model = random_llama(shape, quantization, dtype, hardware.device)
     tokenizer = AutoTokenizer.from_pretrained(PACKAGE / "embedded" / "models" / "tiny-decoder")
-    return Base(cell.model, entry, "made", model, tokenizer, "decoder", target_lists(entry, "llama"), dtype)
+    targets, again = target_lists(entry, "llama"), functools.partial(base_of_cell, plan, cell)
+    return Base(cell.model, entry, "made", model, tokenizer, "decoder", targets, dtype, again)
 
 
 def random_llama(shape: Shape, quantization: Quantization | None, dtype: torch.dtype, device: str) -> LlamaForCausalLM:
@@ -66,6 +68,9 @@ def random_llama(shape: Shape, quantization: Quantization | None, dtype: torch.d
     if quantization is not None:
         model.is_loaded_in_4bit, model.is_loaded_in_8bit = quantization == "4bit", quantization == "8bit"
         keep_unpacked(model)
+        token = torch.zeros((1, 1), dtype=torch.long, device=device)
+        with torch.no_grad():  # layers of bitsandbytes arrange their weights when they first compute
+            model.eval()(input_ids=token, labels=token)
     return model.eval().requires_grad_(False)
 
 

@@ -54,6 +54,8 @@ def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, An
             saved=run.cell_folder(job.target) / "best",
         ) as model:
             rows, searched = decode_items(plan, base, model, job.dataset, items, prompts, decode_batch)
+        if base.changed:
+            run.note(f"{job.id} left the base model changed ({base.changed}): it is loaded anew")
     peaks.attribute("decoding")
     scores = measure(
         [row["id"] for row in rows],

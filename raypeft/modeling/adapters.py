@@ -1,6 +1,8 @@
 """Adapting a base model and giving it back as it was."""
 
 import copy
+import functools
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +13,15 @@ import torch
 from transformers import set_seed
 
 from raypeft.errors import UserError
-from raypeft.modeling.loading import Base, discard_warm
+from raypeft.modeling.loading import Base
 from raypeft.modeling.targets import LISTS, MODULE_ARGUMENTS, missing_list
 from raypeft.modeling.training_state import FILE as TRAINING_STATE
 from raypeft.modeling.training_state import load_training_state
 from raypeft.spec.catalogue import TargetList
 from raypeft.spec.technique import Technique, Value, share_of_steps
 
+log = logging.getLogger("raypeft.trial")
+LEFT_BEHIND = ("peft_config", "_hf_peft_config_loaded", "_gradient_checkpointing_func", "_require_grads_hooks")
 TASKS = {"decoder": "CAUSAL_LM", "encoder_decoder": "SEQ_2_SEQ_LM"}
 
 
@@ -56,7 +60,8 @@ def peft_arguments(technique: Technique, hyperparameters: Mapping[str, Value], s
     Raises:
         ValueError: a share of the steps is asked for without `steps`.
     """
-    arguments: dict[str, Any] = {**technique.arguments, **hyperparameters}
+    # peft writes into lists that it is given
+    arguments: dict[str, Any] = copy.deepcopy({**technique.arguments, **hyperparameters})
     arguments.pop("learning_rate", None)
     for name, value in arguments.items():
         if (share := share_of_steps(value)) is not None:
@@ -96,7 +101,8 @@ def adapted(
 ) -> Iterator[Any]:
     """The model to train or to decode with: the base with a new or saved adapter, or a copy of it for full fine-tuning.
 
-    Trainable weights are in fp32 whatever the base's precision. Leaving the context gives the base back as it was.
+    Trainable weights are in fp32 whatever the base's precision. Leaving the context, however it ends, gives the base
+    back: as it was, which is proven, or dropped, to be loaded anew when it is asked for next, which the log says.
 
     Args:
         base: the base model.
@@ -106,27 +112,31 @@ def adapted(
         steps: optimiser steps of the training, for a new adapter whose arguments are shares of them.
         saved: folder of saved weights to start from.
     """
+    lent = base.model
+    uses_cache = getattr(lent.config, "use_cache", None)
+    # After loading, which draws random numbers: an adapter starts as in a process of its own.
     set_seed(seed)
-    if technique.kind == "full":
-        yield _full(base, saved)
-        return
     model = None
     try:
-        if saved is None:
+        if technique.kind == "full":
+            model = _full(base, saved)
+        elif saved is None:
             model = peft.get_peft_model(base.model, adapter_config(base, technique, hyperparameters, steps))
         else:
             model = _saved(base, saved)
-        for parameter in model.parameters():
-            if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
-                parameter.data = parameter.data.float()
+        if isinstance(model, peft.PeftModel):
+            _train_in_fp32(model)
         yield model
-    except Exception:
-        # A fault during injection or training may leave the base in any state.
-        discard_warm()
-        raise
     finally:
-        if model is not None:
-            base.model = _detached(model)
+        base.take_back(functools.partial(_detached, lent, model, uses_cache))
+        if base.changed:
+            log.info("%s left the base model changed (%s): it is loaded anew", technique.title, base.changed)
+
+
+def _train_in_fp32(model: peft.PeftModel) -> None:
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
+            parameter.data = parameter.data.float()
 
 
 def _full(base: Base, saved: Path | None) -> Any:
@@ -160,12 +170,23 @@ def _saved(base: Base, saved: Path) -> peft.PeftModel:
     return model
 
 
-def _detached(model: peft.PeftModel) -> Any:
-    """The base model without its adapter (peft's `unload`, which prompt learning has no need of)."""
+def _detached(lent: Any, model: Any, uses_cache: bool | None) -> Any:
+    """The base model without its adapter (peft's `unload`, which prompt learning has no need of).
+
+    Args:
+        lent: the base model.
+        model: what was made of it: the base with an adapter, or a copy.
+        uses_cache: what its configuration said, which Trainer overwrites.
+    """
+    if not isinstance(model, peft.PeftModel):
+        return lent
     inner = model.get_base_model() if model.active_peft_config.is_prompt_learning else model.unload()
     if any(getattr(module, "gradient_checkpointing", False) for module in inner.modules()):
         inner.gradient_checkpointing_disable()
-    for name in ("peft_config", "_hf_peft_config_loaded"):
-        if name in vars(inner):
-            delattr(inner, name)
+        inner.disable_input_require_grads()
+    if uses_cache is not None:
+        inner.config.use_cache = uses_cache
+    for module in inner.modules():
+        for name in LEFT_BEHIND:
+            vars(module).pop(name, None)
     return inner.eval().requires_grad_(False)

@@ -1,7 +1,9 @@
 """Base models: loading, and the one a worker keeps warm."""
 
+import functools
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -13,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from raypeft.errors import UserError
 from raypeft.hub import model_snapshot
+from raypeft.modeling.fingerprint import Fingerprint, differences, fingerprint, in_words
 from raypeft.modeling.gpu import await_free_gpu
 from raypeft.modeling.memory import give_back
 from raypeft.modeling.precision import Hardware, compute_dtype, keep_unpacked, quantization_config
@@ -27,28 +30,66 @@ from raypeft.spec.technique import Quantization
 
 @dataclass
 class Base:
-    """A loaded base model with its tokenizer: not adapted, frozen, in evaluation mode.
+    """A base model with its tokenizer: not adapted, frozen, in evaluation mode.
 
     Attributes:
         source: hub id or folder it comes from.
+        loaded: the model; none once it came back changed, until it is asked for again.
         architecture: from the catalogue, or else the model's configuration.
         targets: module lists that techniques refer to.
         dtype: what it computes in.
+        again: loads the same once more; a base without it cannot be lent to what changes it.
+        changed: in what the model came back other than it was lent, in words; none where it did not, or is replaced.
     """
 
     name: str
     entry: ModelEntry
     source: str
-    model: Any
+    loaded: Any
     tokenizer: Any
     architecture: Architecture
     targets: dict[TargetList, list[str]]
     dtype: torch.dtype
+    again: "Callable[[], Base] | None" = None
+    changed: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._as_loaded: Fingerprint = _fingerprint(self.loaded)
+
+    @property
+    def model(self) -> Any:
+        """The model as it was loaded; loaded anew where `take_back` found it changed."""
+        self.renew()
+        return self.loaded
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.device
+
+    def take_back(self, give: Callable[[], Any]) -> None:
+        """Keep the model after it was lent, where it is proven to be, to the last bit, what was loaded; else drop it.
+
+        Args:
+            give: makes the model what it was before it was lent, and returns it. That it fails is no error: the model
+                counts as changed.
+        """
+        model, self.loaded = None, None
+        try:
+            model = give()
+            paths = differences(self._as_loaded, _fingerprint(model))
+            self.changed = in_words(paths) if paths else None
+        except Exception as error:
+            self.changed = f"{type(error).__name__}: {error}"
+        if self.changed is None:
+            self.loaded = model
+
+    def renew(self) -> None:
+        """Load the model anew where it came back changed, when the memory of what came back is freed."""
+        if self.loaded is None and self.again is not None:
+            give_back()
+            fresh = self.again()
+            self.loaded, self._as_loaded, self.changed = fresh.loaded, fresh._as_loaded, None
 
 
 _warm: dict[tuple[object, ...], Base] = {}
@@ -80,8 +121,8 @@ def warm_base(
 ) -> Base:
     """The base model, kept in this process until another is asked for; with quantised weights it is another.
 
-    Trials after each other on one worker share it; whatever adapts it must leave it as it was. Before another is
-    loaded, the memory of the one before is freed, and `gpu_share` of the GPU is waited for.
+    Trials after each other on one worker share it; what came back changed from one of them is loaded anew. Before
+    another is loaded, the memory of the one before is freed, and `gpu_share` of the GPU is waited for.
     """
     key = (entry.model_dump_json(), precision, quantization, quantization and quantized_rest, attention)
     if key not in _warm:
@@ -91,12 +132,8 @@ def warm_base(
         _warm[key] = load_base(
             name, entry, precision, quantization=quantization, quantized_rest=quantized_rest, attention=attention
         )
+    _warm[key].renew()
     return _warm[key]
-
-
-def discard_warm() -> None:
-    """Forget the warm base model, after something may have left it changed."""
-    _warm.clear()
 
 
 def model_config(name: str, entry: ModelEntry) -> Any:
@@ -188,7 +225,29 @@ def load_base(
     if entry.hub is not None:
         # Adapters record what they were trained on by this name.
         source = model.name_or_path = model.config.name_or_path = entry.hub
-    return Base(name, entry, source, model, tokenizer, architecture, target_lists(entry, config.model_type), dtype)
+    targets = target_lists(entry, config.model_type)
+    again = functools.partial(
+        load_base,
+        name,
+        entry,
+        precision,
+        quantization=quantization,
+        quantized_rest=quantized_rest,
+        attention=attention,
+    )
+    return Base(name, entry, source, model, tokenizer, architecture, targets, dtype, again)
+
+
+@torch.no_grad()
+def _fingerprint(model: Any) -> Fingerprint:
+    """The fingerprint of a model in evaluation mode, a quantised one after it has computed once.
+
+    Layers of bitsandbytes arrange their weights anew when they first compute, and remember in which mode they last did.
+    """
+    if getattr(model, "is_quantized", False):
+        token = torch.zeros((1, 1), dtype=torch.long, device=model.device)
+        model(input_ids=token, labels=token)
+    return fingerprint(model)
 
 
 def _origin(name: str, entry: ModelEntry) -> tuple[str, dict[str, Any]]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from raypeft.spec.plan import Cell, IclJob, Plan
 
-RESULTS_VERSION = 1
-"""Raised with every change of the package that changes results; those of another version are not taken over."""
+RESULTS_VERSION = 2
+"""Raised with every change of the package that changes results; those of another version are not taken over, except
+those of version 1 that are sound (`offers.is_sound`)."""
 
 _MODEL_LABELS = {"title", "family", "parameters", "gated"}
 _DATASET_LABELS = {"title", "folder", "hub", "revision", "files", "columns", "expected_items", "origin"}
@@ -58,7 +59,6 @@ def icl_identity(plan: Plan, manifest: Mapping[str, Any], job: IclJob) -> str:
 def _basis(plan: Plan, manifest: Mapping[str, Any], model: str, datasets: list[str]) -> dict[str, Any]:
     study, resolved = plan.resolved.study, plan.resolved
     return {
-        "version": manifest.get("results_version"),
         "model": [resolved.models[model].model_dump(exclude=_MODEL_LABELS), manifest["models"][model]],
         "datasets": {
             name: [

@@ -47,6 +47,7 @@ class Trained:
     losses: list[float]
     checkpoint: Path
     answers: dict[str, Any]
+    kept: bool
 
 
 def answers(base: Base, model: Any) -> dict[str, Any]:
@@ -94,13 +95,15 @@ def trained(bases: Bases, matrix: Plan, tmp_path_factory: pytest.TempPathFactory
                 root / model / technique,
             )
             reports: list[dict[str, Any]] = []
+            lent = base.model
             point = {**spec.paper, "learning_rate": RATES.get(technique, LORA_RATE)}
             train(matrix, base, data, spec, point, folder, reports.append)
             found = best(folder, "loss")
             assert found is not None
             with adapted(base, spec, point, seed=5, saved=found.path) as adapter:
                 left = answers(base, adapter)
-            cells[f"{model}/{technique}"] = Trained([row["validation_loss"] for row in reports], found.path, left)
+            losses = [row["validation_loss"] for row in reports]
+            cells[f"{model}/{technique}"] = Trained(losses, found.path, left, base.loaded is lent)
     return cells
 
 
@@ -128,6 +131,10 @@ def in_a_new_process(trained: dict[str, Trained], matrix: Plan, tmp_path_factory
 def test_training_lowers_the_loss(trained: dict[str, Trained], model: str, technique: str) -> None:
     losses = trained[f"{model}/{technique}"].losses
     assert min(losses[1:]) < losses[0] * (1 - SHARE), losses
+
+
+def test_shipped_techniques_give_the_base_back(trained: dict[str, Trained]) -> None:
+    assert [name for name, cell in trained.items() if not cell.kept] == []
 
 
 @pytest.mark.parametrize("technique", ["qlora_8bit", "qlora_4bit"])

@@ -1,6 +1,5 @@
 """What a study's protocol changes in training and evaluation, on the embedded models."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from raypeft.evaluation.decoding_job import run_job
 from raypeft.evaluation.jobs import Job
 from raypeft.files import read_lines, write_text
 from raypeft.modeling.adapters import adapted
-from raypeft.modeling.loading import discard_warm, load_base
+from raypeft.modeling.loading import load_base
 from raypeft.run import Run
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import IclJob, Plan
@@ -47,7 +46,7 @@ def test_full_padding_does_not_change_the_loss(model: str, technique: str) -> No
 
 
 @pytest.fixture
-def chatting(tmp_path: Path) -> Iterator[str]:
+def chatting(tmp_path: Path) -> str:
     """The tiny decoder with a chat template whose turns end with a token that is not its end of sequence."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -59,9 +58,7 @@ def chatting(tmp_path: Path) -> Iterator[str]:
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
-    discard_warm()
-    yield f"{{title: Chat, folder: '{folder}', prompt_style: chat}}"
-    discard_warm()
+    return f"{{title: Chat, folder: '{folder}', prompt_style: chat}}"
 
 
 def test_a_model_that_is_prompted_by_chat_is_trained_and_tested_so(chatting: str, tmp_path: Path) -> None:
