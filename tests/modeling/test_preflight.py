@@ -16,7 +16,7 @@ from raypeft.spec.technique import load_technique
 from raypeft.sweep.sweep import needs_no_preflight
 
 UNQUANTISED = "[full, lora, ia3, prompt_tuning, prefix_tuning, dora, rslora, adalora, vera, p_tuning]"
-SHAPE = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+SHAPE = {"vocab_size": 1536, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 @pytest.fixture
@@ -99,9 +99,15 @@ def test_the_catalogue_of_the_study_can_list_them(unlisted: Path) -> None:
     assert study_problems(study("[mine]", "[lora, dora]", f"catalogue.models.mine={own}")) == []
 
 
-def test_a_model_that_cannot_be_read_is_left_to_its_trials(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_told_before_training(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert study_problems(study([str(tmp_path / "empty")], "[lora]")) == []
+    (problem,) = study_problems(study([str(tmp_path / "empty")], "[lora]"))
+    assert problem.startswith(f"models.empty: cannot be loaded from {tmp_path / 'empty'}: ")
+
+
+def test_a_model_that_the_hub_does_not_give_is_left_to_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert study_problems(study("[nobody/nothing]", "[lora]")) == []
 
 
 def test_quantised_techniques_need_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,5 +54,5 @@ def test_a_value_that_peft_refuses_is_named() -> None:
 
 def test_a_point_that_peft_refuses_is_named_once() -> None:
     (problem,) = technique_problems("ada", technique())
-    assert problem.startswith("techniques.ada: peft.AdaLoraConfig refuses the paper's point: ")
+    assert problem.startswith("techniques.ada: peft.AdaLoraConfig refuses the first point (paper): ")
     assert "total_step" in problem
