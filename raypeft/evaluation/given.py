@@ -61,7 +61,7 @@ def evaluate_given(
     """
     started = time.monotonic()
     prompts, shortened = tuned_prompts(plan, base, dataset, items)
-    with _with_adapter(base, adapter) as model:
+    with with_adapter(base, adapter) as model:
         rows, decode_batch = decode_items(plan, base, model, dataset, items, prompts, progress=progress)
     study, entry = plan.resolved.study, plan.resolved.datasets[dataset]
     result = {
@@ -82,7 +82,12 @@ def evaluate_given(
 
 
 @contextmanager
-def _with_adapter(base: Base, adapter: str | None) -> Iterator[Any]:
+def with_adapter(base: Base, adapter: str | None) -> Iterator[Any]:
+    """The base model, or an adapter made elsewhere on it.
+
+    Raises:
+        UserError: the adapter cannot be read, is damaged or incomplete, or was made for another model.
+    """
     if adapter is None:
         yield base.model
         return

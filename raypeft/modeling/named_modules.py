@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 EXACT = ("target_modules", "feedforward_modules", "modules_to_save", "exclude_modules")
+PARAMETERS = "target_parameters"
 PATTERNS = ("rank_pattern", "alpha_pattern")
 KEYWORDS = ("all-linear",)
 
@@ -17,17 +18,17 @@ def unmatched_names(arguments: Mapping[str, Any], model: Any) -> list[str]:
         model: loaded, or its skeleton.
     """
     modules = [name for name, _ in model.named_modules() if name]
+    weighted = [name for name, module in model.named_modules() if name and hasattr(module, "weight")]
     parameters = [name for name, _ in model.named_parameters()]
     found = []
-    for argument, names, known in (
-        *((argument, arguments.get(argument), modules) for argument in EXACT),
-        ("target_parameters", arguments.get("target_parameters"), parameters),
-    ):
+    for argument in (*EXACT, PARAMETERS):
+        names = arguments.get(argument) or ()
+        known, shown = (parameters, parameters) if argument == PARAMETERS else (modules, weighted)
         if isinstance(names, str):
             if names not in KEYWORDS and not any(_matches(names, one) for one in known):
                 found.append(f"{argument}: the regular expression {names!r} fits no module of the model")
-        elif absent := [name for name in names or () if not any(_called(one, name) for one in known)]:
-            found.append(f"{argument}: the model has no {_listed(absent)}; it has {_listed(_last_parts(known))}")
+        elif absent := [name for name in names if not any(_called(one, name) for one in known)]:
+            found.append(f"{argument}: the model has no {_listed(absent)}; it has {_listed(_last_parts(shown))}")
     for argument in PATTERNS:
         if absent := [key for key in arguments.get(argument) or () if not any(_fits(key, one) for one in modules)]:
             found.append(f"{argument}: {_listed(absent)} fits no module of the model")

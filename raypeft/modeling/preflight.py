@@ -127,7 +127,7 @@ def _too_few_positions(resolved: ResolvedStudy, model: str, config: Any, templat
             beside = f" and {tokens} virtual tokens of techniques.{technique}" if tokens else ""
             found.append(
                 f"models.{model}: has {limit} positions ({POSITIONS} in its config.json), too few for {prompt} tokens "
-                f"of a prompt and {code} of code of datasets.{dataset}{beside}"
+                f"of prompt and {code} of code in datasets.{dataset}{beside}"
             )
             if not tokens:
                 break
@@ -178,7 +178,7 @@ def _refusal(technique: Technique, arguments: dict[str, Any], bare: Any) -> str 
     try:
         config = getattr(peft, str(technique.peft))(task_type=task, **arguments)
         peft.get_peft_model(copy.deepcopy(bare), config, low_cpu_mem_usage=True)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         return str(error).strip()
     except Exception:  # it needs the weights: what else is wrong a trial will tell
         return None

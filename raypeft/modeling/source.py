@@ -100,6 +100,8 @@ def origin(name: str, entry: ModelEntry) -> tuple[str, dict[str, Any]]:
 @contextmanager
 def reading(name: str, source: str) -> Iterator[None]:
     """Say of a fault in reading a model whose it is; not of the machine's own, lack of memory and the like."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # a report of tensors that `check_complete` tells in a line
     try:
         yield
     except UserError:
@@ -111,6 +113,8 @@ def reading(name: str, source: str) -> Iterator[None]:
         if "trust_remote_code" in str(error):
             hint = f"Read that code; catalogue.models.{name}.trust_remote_code: true lets it run."
         raise UserError(f"cannot be loaded from {source}: {_text(error)}", where=f"models.{name}", hint=hint) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
 
 
 def _text(error: Exception) -> str:

@@ -12,13 +12,8 @@ from raypeft.modeling.causality import check_causal, check_class
 from raypeft.modeling.loading import load_base
 from raypeft.spec.catalogue import ModelEntry
 
-ENCODER = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-}
+SHAPE = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+ENCODER = {**SHAPE, "intermediate_size": 32}
 
 
 @pytest.mark.parametrize("kind", [transformers.RobertaConfig, transformers.BertConfig, transformers.ElectraConfig])
@@ -49,7 +44,7 @@ def test_attention_is_tried_on_the_model_itself() -> None:
         if is_decoder:
             check_causal(model, "here", "models.m")
         else:
-            with pytest.raises(UserError, match="models.m: the logits of here change with later tokens"):
+            with pytest.raises(UserError, match=r"models\.m: the logits of here change with later tokens"):
                 check_causal(model, "here", "models.m")
 
 
