@@ -178,8 +178,10 @@ def _refusal(technique: Technique, arguments: dict[str, Any], bare: Any) -> str 
     try:
         config = getattr(peft, str(technique.peft))(task_type=task, **arguments)
         peft.get_peft_model(copy.deepcopy(bare), config, low_cpu_mem_usage=True)
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError) as error:
         return str(error).strip()
+    except ImportError as error:
+        return None if error.name == "bitsandbytes" else str(error)  # quantised weights have a line of their own
     except Exception:  # it needs the weights: what else is wrong a trial will tell
         return None
     return None
