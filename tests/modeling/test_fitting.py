@@ -48,7 +48,7 @@ def test_tokens_without_an_embedding(short: Base, tmp_path: Path) -> None:
     rows = "".join(json.dumps({"id": index, "nl": f"a list {index}", "cmd": "x"}) + "\n" for index in range(3))
     for split in ("train", "validation", "test"):
         (tmp_path / f"{split}.jsonl").write_text(rows if split != "train" else rows.replace("list 1", "<PRE> 1"))
-    own = f"catalogue.datasets.snippets={{title: S, folder: '{tmp_path}', max_prompt_tokens: 20, max_code_tokens: 8}}"
+    own = f"catalogue.datasets.snippets={{title: S, folder: '{tmp_path}', max_prompt_tokens: 50, max_code_tokens: 8}}"
     entry = f"catalogue.models.short={{title: S, folder: '{short.source}'}}"
     settings = [own, entry, "models=[short]", "techniques=[lora]", "data={}"]
     with pytest.raises(UserError, match=r"models\.short: a text has the token 1536, but the model has 1536 embeddings"):
