@@ -30,7 +30,7 @@ def write_study(folder: Path) -> None:
     """One technique that cannot be attached, one that diverges, and one that works."""
     (folder / "search_spaces").mkdir()
     (folder / "search_spaces" / "broken.yaml").write_text(
-        "title: Broken\npeft: LoraConfig\narguments: {target_modules: [no_such_module]}\n"
+        "title: Broken\npeft: LoraConfig\narguments: {target_modules: [q_proj], trainable_token_indices: [99999]}\n"
         "paper: {r: 4, learning_rate: 1.0e-3}\n"
         "search: {r: {choice: [4, 8]}, learning_rate: {uniform: [1.0e-4, 1.0e-2]}}\n"
     )
@@ -71,7 +71,7 @@ def test_faults_end_their_trial_and_nothing_else(cluster: Any, tmp_path: Path) -
     assert states["broken"] == {"error"} and states["diverging"] == {"nan"}
     assert states["ia3"] <= {"finished", "stopped"}
     broken = next(row for row in lines(run.trials_file) if row["state"] == "error")
-    assert "no_such_module" in broken["error"]
+    assert "index 99999 is out of bounds" in broken["error"]
     assert "tiny-decoder/snippets/broken: no trial could be used: 2 error" in output
     tested = [cell.technique for cell in run.plan.cells if run.test(cell)]
     assert tested == ["ia3"]

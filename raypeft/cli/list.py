@@ -11,7 +11,7 @@ from raypeft.errors import UserError
 from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import find, names
-from raypeft.spec.technique import load_technique
+from raypeft.spec.technique import IN_THE_PAPER, load_technique
 
 
 def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques or studies")]) -> None:
@@ -26,12 +26,14 @@ def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques
         for name, dataset in shipped_catalogue().datasets.items():
             table.add_row(name, dataset.title, dataset.hub or dataset.folder or ", ".join(dataset.join or ()))
     elif kind == "techniques":
-        table = lines_table("technique", "peft class", "paper's point", "search")
+        table = lines_table("technique", "peft class", "first point", "search")
         for name in names("search_spaces"):
             technique = load_technique(name)
             point = _listed(technique.paper) + (
                 f" (package: {_listed(technique.package)})" if technique.package else ""
             )
+            if name not in IN_THE_PAPER:
+                point += " (not in the paper)"
             space = ", ".join(f"{key} {dimension}" for key, dimension in technique.search.items())
             table.add_row(name, technique.peft or "none", Text(point), Text(space))
     elif kind == "studies":

@@ -40,8 +40,8 @@ def show_plan(plan: Plan, folder: Path, sources: Sequence[Run], *, fresh: bool) 
     table = lines_table(*headings, right=("trials", "hours", "train GiB", "decode GiB"))
     for cell in plan.cells:
         space = resolved.techniques[cell.technique].search
-        source = study.protocol.point_of(cell.technique)
-        searched = ", ".join(space) if study.mode == "search" else f"nothing: the {source}'s point"
+        first = resolved.point_name(cell.technique, resolved.points[cell.technique])
+        searched = ", ".join(space) if study.mode == "search" else f"nothing: {first}"
         hours = _hours(cost.cell_seconds(cell))
         row = [cell.model, cell.dataset, cell.technique, str(study.trials), hours, *memory.of(cell), searched]
         table.add_row(*row)

@@ -86,7 +86,8 @@ def _content(run: Run, trial: Trial, reports: list[dict[str, Any]], samples: lis
 
 
 def _lines(run: Run, trial: Trial, reports: list[dict[str, Any]]) -> list[str]:
-    marks = ["the paper's point"] if trial.paper_point else []
+    name = run.plan.resolved.point_name(trial.cell.technique, trial.hyperparameters)
+    marks = [name] if name else []
     if trial.selected is not None:
         marks.append(f"selected for its cell with the checkpoint of report {trial.selected}")
     files = _files(run, trial.name)

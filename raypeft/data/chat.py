@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from raypeft.data.prompts import TASK_PREFIX, InstructionPrompts
@@ -36,12 +37,23 @@ class ChatPrompts:
             )
         self.tokenizer = tokenizer
         self.architecture = architecture
+        self.where = where
+
+    def check(self) -> None:
+        """Render what a study asks for, once.
+
+        Raises:
+            UserError: the template fails.
+        """
+        example = Item("", MARK, MARK)
+        self.ids(self.icl(MARK, [example]))
+        _ = self.end, self.own_tokens
 
     @cached_property
     def end(self) -> int:
         """The token that the template ends the assistant's turn with; where there is none, end of sequence."""
         turns = [*_turns("", []), {"role": "assistant", "content": MARK}]
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False, **OPTIONS)
+        text = self._rendered(turns, add_generation_prompt=False)
         special = {index for index, token in self.tokenizer.added_tokens_decoder.items() if token.special}
         after = self.ids(text.rpartition(MARK)[2])
         return next((index for index in after if index in special), int(self.tokenizer.eos_token_id))
@@ -61,12 +73,31 @@ class ChatPrompts:
 
     def icl(self, intent: str, examples: Sequence[Item]) -> str:
         """The examples as turns before the intent's."""
-        turns = _turns(intent, examples)
-        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **OPTIONS))
+        return self._rendered(_turns(intent, examples), add_generation_prompt=True)
+
+    def _rendered(self, turns: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
+        try:
+            text = self.tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=add_generation_prompt, **OPTIONS
+            )
+        except Exception as error:  # a template is a program of the model's: it may raise anything
+            raise UserError(
+                f"its chat template fails: {type(error).__name__}: {error}",
+                where=f"{self.where} ({_file_of(self.tokenizer)})",
+                hint="Correct the template, or prompt the model with prompt_style: instruction.",
+            ) from error
+        return str(text)
 
     def ids(self, text: str) -> list[int]:
         """Without tokens of the tokenizer's own: the template has them all."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _file_of(tokenizer: Any) -> str:
+    """The file that holds a tokenizer's chat template."""
+    folder = Path(tokenizer.name_or_path)
+    own = folder / "chat_template.jinja"
+    return str(own if own.is_file() else folder / "tokenizer_config.json")
 
 
 def prompts_for(

@@ -46,6 +46,9 @@ class Prompts(typing.Protocol):
     def ids(self, text: str) -> list[int]:
         """Token ids of a prompt, or of a prompt and what follows it."""
 
+    def check(self) -> None:
+        """Fail where the way to prompt does."""
+
 
 @dataclass(frozen=True)
 class InstructionPrompts:
@@ -86,6 +89,9 @@ class InstructionPrompts:
         prompt = f"{shots}\n{self._template(intent)}"
         prompt = ICL_HEADER + prompt if self.protocol.icl_prompt == "package" else prompt.removeprefix("\n")
         return prompt + SENTINEL if self._encoder and self.protocol.test_prompt == "package" else prompt
+
+    def check(self) -> None:
+        """Nothing: the template is the package's own."""
 
     def ids(self, text: str) -> list[int]:
         """With the tokenizer's own opening tokens; a decoder's text is left open at its end."""

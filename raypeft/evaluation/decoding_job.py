@@ -12,6 +12,7 @@ from raypeft.evaluation.jobs import Job
 from raypeft.files import write_json, write_lines
 from raypeft.metrics.items import measure
 from raypeft.modeling.adapters import adapted
+from raypeft.modeling.fitting import check_prompts
 from raypeft.modeling.gpu import limit_gpu_memory
 from raypeft.modeling.loading import Base, study_base
 from raypeft.modeling.memory import Peaks
@@ -93,8 +94,12 @@ def decode_items(
 
     Returns:
         Rows of `predictions.jsonl`, and the number of items searched together.
+
+    Raises:
+        UserError: the model has no embedding for a token, or too few positions for a prompt.
     """
     settings = beam_settings(plan, plan.resolved.datasets[dataset], prompts_of(plan, base))
+    check_prompts(base.model, prompts, settings.max_new_tokens, f"models.{base.name}")
     wanted = decode_batch or plan.resolved.study.test.decode_batch
     found, searched = decode_fitting(model, base.tokenizer, prompts, settings, batch_size=wanted, progress=progress)
     rows = [

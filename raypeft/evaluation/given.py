@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from raypeft.errors import UserError
 from raypeft.evaluation.decoding_job import decode_items, tuned_prompts
 from raypeft.hub.faults import explained
 from raypeft.metrics import score
+from raypeft.modeling.adapter_files import check_adapter, put_on
 from raypeft.modeling.loading import Base, load_base
+from raypeft.modeling.memory import is_out_of_memory
 from raypeft.modeling.qkv import NATIVE_CORES, PARTS, native_rows
 from raypeft.spec.plan import Plan
 from raypeft.spec.technique import Quantization
@@ -66,7 +68,7 @@ def evaluate_given(
     """
     started = time.monotonic()
     prompts, shortened = tuned_prompts(plan, base, dataset, items)
-    with _with_adapter(base, adapter) as model:
+    with with_adapter(base, adapter) as model:
         rows, decode_batch = decode_items(plan, base, model, dataset, items, prompts, progress=progress)
     study, entry = plan.resolved.study, plan.resolved.datasets[dataset]
     result = {
@@ -87,20 +89,28 @@ def evaluate_given(
 
 
 @contextmanager
-def _with_adapter(base: Base, adapter: str | None) -> Iterator[Any]:
+def with_adapter(base: Base, adapter: str | None) -> Iterator[Any]:
+    """The base model, or an adapter made elsewhere on it.
+
+    Raises:
+        UserError: the adapter cannot be read, is damaged or incomplete, or was made for another model.
+    """
     if adapter is None:
         yield base.model
         return
+    where = f"--adapter {adapter}"
     try:
-        if Path(adapter).exists():
-            model = peft.PeftModel.from_pretrained(base.model, adapter)
-        else:
-            with explained("model", adapter):
-                model = peft.PeftModel.from_pretrained(base.model, adapter)
-    except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
+        with nullcontext() if Path(adapter).exists() else explained("model", adapter):
+            check_adapter(base, adapter, where)
+            model = put_on(base, adapter, where)
+    except UserError:
+        raise
+    except Exception as error:  # an adapter's files are made elsewhere: peft may raise anything
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             f"cannot be put on {base.source}: {error}",
-            where=f"--adapter {adapter}",
+            where=where,
             hint="Its adapter_config.json names the base model it was made for.",
         ) from error
     _to_native_rows(model, base)

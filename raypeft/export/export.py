@@ -8,7 +8,7 @@ from raypeft.data.chat import prompts_for
 from raypeft.errors import UserError
 from raypeft.export.card import UNKNOWN, Export, write_card
 from raypeft.export.folder import base_reference, export_adapter, export_model
-from raypeft.modeling.loading import model_config, model_tokenizer
+from raypeft.modeling.source import model_config, model_tokenizer
 from raypeft.run import Run
 from raypeft.selection import selected
 from raypeft.spec.catalogue import Architecture

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from raypeft.errors import UserError
 from raypeft.export.rows import to_checkpoint_rows
 from raypeft.files import write_json
-from raypeft.modeling.loading import load_base, model_config
+from raypeft.modeling.loading import load_base
 from raypeft.modeling.qkv import NATIVE_CORES
+from raypeft.modeling.source import model_config
 from raypeft.run import Run
 from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.plan import Cell

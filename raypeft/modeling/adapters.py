@@ -13,10 +13,13 @@ import torch
 from transformers import set_seed
 
 from raypeft.errors import UserError
+from raypeft.modeling.adapter_files import put_on
 from raypeft.modeling.loading import Base
+from raypeft.modeling.source import WITH_INFO
 from raypeft.modeling.targets import LISTS, MODULE_ARGUMENTS, missing_list
 from raypeft.modeling.training_state import FILE as TRAINING_STATE
 from raypeft.modeling.training_state import load_training_state
+from raypeft.modeling.weights import check_complete
 from raypeft.spec.catalogue import TargetList
 from raypeft.spec.technique import Technique, Value, share_of_steps
 
@@ -72,13 +75,18 @@ def peft_arguments(technique: Technique, hyperparameters: Mapping[str, Value], s
 
 
 def _modules(base: Base, named: str | list[str]) -> str | list[str]:
+    names = [named] if isinstance(named, str) else named
+    if absent := [name for name in names if name in LISTS and name not in base.targets]:
+        raise UserError(missing_list(absent[0], base.name, base.model.config.model_type))
+    return resolved_modules(named, base.targets)
+
+
+def resolved_modules(named: str | list[str], lists: Mapping[TargetList, list[str]]) -> str | list[str]:
     """Modules for names of lists; other names, and peft's `all-linear`, stay as they are."""
     if isinstance(named, str) and named not in LISTS:
         return named
     names = [named] if isinstance(named, str) else named
-    if absent := [name for name in names if name in LISTS and name not in base.targets]:
-        raise UserError(missing_list(absent[0], base.name, base.model.config.model_type))
-    return [module for name in names for module in base.targets.get(cast(TargetList, name), [name])]
+    return [module for name in names for module in lists.get(cast(TargetList, name), [name])]
 
 
 def parameter_counts(model: Any) -> tuple[int, int]:
@@ -141,7 +149,9 @@ def _train_in_fp32(model: peft.PeftModel) -> None:
 
 def _full(base: Base, saved: Path | None) -> Any:
     if saved is not None:
-        model = type(base.model).from_pretrained(str(saved), dtype=torch.float32).to(base.device)
+        model, info = type(base.model).from_pretrained(str(saved), dtype=torch.float32, **WITH_INFO)
+        check_complete(info, model, str(saved), f"models.{base.name}")
+        model.to(base.device)
     else:
         model = copy.deepcopy(base.model).float()
     return model.requires_grad_(True)
@@ -152,7 +162,7 @@ def _saved(base: Base, saved: Path) -> peft.PeftModel:
     config = peft.PeftConfig.from_pretrained(str(saved))
     has_state = (saved / TRAINING_STATE).exists()
     if not (config.is_prompt_learning or has_state):
-        return peft.PeftModel.from_pretrained(base.model, str(saved), is_trainable=True)
+        return put_on(base, str(saved), str(saved), trainable=True)
     # peft loads virtual tokens for inference only, and AdaLoRA's layers without the ranks that may still come back
     config.inference_mode = False
     if isinstance(config, peft.PromptTuningConfig):

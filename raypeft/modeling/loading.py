@@ -10,17 +10,17 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 from peft import prepare_model_for_kbit_training
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
-from raypeft.errors import UserError
-from raypeft.hub import model_snapshot
+from raypeft.modeling.causality import check_causal
 from raypeft.modeling.fingerprint import Fingerprint, differences, fingerprint, in_words
+from raypeft.modeling.fitting import check_tokenizer
 from raypeft.modeling.gpu import await_free_gpu
 from raypeft.modeling.memory import give_back
 from raypeft.modeling.precision import Hardware, compute_dtype, keep_unpacked, quantization_config
-from raypeft.modeling.qkv import NATIVE_CORES, check_layout, to_native_layout
+from raypeft.modeling.qkv import NATIVE_CORES, to_native_layout
+from raypeft.modeling.source import AUTO_CLASSES, WITH_INFO, checked, model_tokenizer, reading
 from raypeft.modeling.targets import target_lists
+from raypeft.modeling.weights import check_complete
 from raypeft.spec.catalogue import Architecture, ModelEntry, TargetList
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import ResolvedStudy
@@ -136,32 +136,6 @@ def warm_base(
     return _warm[key]
 
 
-def model_config(name: str, entry: ModelEntry) -> Any:
-    """The model's transformers configuration.
-
-    Raises:
-        UserError: folder or repository missing or unreadable, or in need of code of its own.
-    """
-    source, options = _origin(name, entry)
-    try:
-        return AutoConfig.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
-        raise _unloadable(name, source, error) from error
-
-
-def model_tokenizer(name: str, entry: ModelEntry) -> Any:
-    """The model's tokenizer.
-
-    Raises:
-        UserError: folder or repository missing or unreadable, or in need of code of its own.
-    """
-    source, options = _origin(name, entry)
-    try:
-        return AutoTokenizer.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
-        raise _unloadable(name, source, error) from error
-
-
 def load_base(
     name: str,
     entry: ModelEntry,
@@ -184,35 +158,29 @@ def load_base(
 
     Raises:
         UserError: folder or repository missing or unreadable, its architecture differs from the catalogue's, or
-            something it needs is not there: a package, a GPU, the layout of its weights.
+            something it needs is not there: a package, a GPU, the layout of its weights. Or the checkpoint is not all
+            of the model, does not go with its tokenizer, is stored quantised, or sees later tokens.
     """
     where = f"models.{name}"
-    config = model_config(name, entry)
-    architecture: Architecture = "encoder_decoder" if config.is_encoder_decoder else "decoder"
-    source, options = _origin(name, entry)
-    if entry.architecture not in (None, architecture):
-        raise UserError(f"is declared {entry.architecture}, but {source} is not", where=f"{where}.architecture")
-    if not entry.trust_remote_code:
-        check_layout(config, entry.qkv_layout, where)
+    config, architecture, source, options = checked(name, entry)
     hardware = Hardware.here()
     dtype = compute_dtype(precision, config.model_type, hardware)
-    kind = AutoModelForSeq2SeqLM if architecture == "encoder_decoder" else AutoModelForCausalLM
+    kind = AUTO_CLASSES[architecture]
     how = {"dtype": dtype} | ({} if attention == "auto" else {"attn_implementation": attention})
     quantized = {}
     if quantization is not None:
         quantized = {"quantization_config": quantization_config(quantization, dtype)}
         quantized |= {"device_map": {"": hardware.device}}
-    transformers_logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    tokenizer = model_tokenizer(name, entry)
+    with reading(name, source):
         if entry.qkv_layout in (None, NATIVE_CORES):
-            model = kind.from_pretrained(source, **options, **how, **quantized)
+            model, info = kind.from_pretrained(source, **options, **how, **quantized, **WITH_INFO)
         else:
-            model = kind.from_pretrained(source, **options, **how)
+            model, info = kind.from_pretrained(source, **options, **how, **WITH_INFO)
             to_native_layout(model, entry.qkv_layout)
             model = _from_weights(model, how | quantized) if quantized else model
-    except (OSError, ValueError, ImportError) as error:
-        raise _unloadable(name, source, error) from error
+    check_complete(info, model, source, where)
+    check_tokenizer(tokenizer, model, source, where)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if quantized:
@@ -222,6 +190,7 @@ def load_base(
     else:
         model.to(hardware.device)
     model.eval().requires_grad_(False)
+    check_causal(model, source, where)
     if entry.hub is not None:
         # Adapters record what they were trained on by this name.
         source = model.name_or_path = model.config.name_or_path = entry.hub
@@ -250,25 +219,9 @@ def _fingerprint(model: Any) -> Fingerprint:
     return fingerprint(model)
 
 
-def _origin(name: str, entry: ModelEntry) -> tuple[str, dict[str, Any]]:
-    """The folder where transformers finds a model, in the hub's cache for one of the hub, and with what options."""
-    options: dict[str, Any] = {"trust_remote_code": entry.trust_remote_code, "local_files_only": True}
-    folder = entry.path(f"models.{name}.folder")
-    if folder is None:
-        folder = model_snapshot(str(entry.hub), revision=entry.revision, code=entry.trust_remote_code)
-    return str(folder), options
-
-
 def _from_weights(model: Any, how: dict[str, Any]) -> Any:
     """A model loaded again from its weights in memory, which are quantised on the way."""
     again = type(model).from_pretrained(None, config=model.config, state_dict=model.state_dict(), **how)
     again.generation_config = model.generation_config
     again.name_or_path = again.config.name_or_path = model.name_or_path
     return again
-
-
-def _unloadable(name: str, source: str, error: Exception) -> UserError:
-    hint = None
-    if "trust_remote_code" in str(error):
-        hint = f"Read that code; catalogue.models.{name}.trust_remote_code: true lets it run."
-    return UserError(f"cannot be loaded from {source}: {error}", where=f"models.{name}", hint=hint)

@@ -59,6 +59,29 @@ def compute_dtype(precision: Precision, model_type: str, hardware: Hardware) -> 
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
+def check_unquantized(config: Any, source: str, where: str) -> None:
+    """Check that a checkpoint is not stored quantised: whether a base is quantised, and how, is its technique's to say.
+
+    Args:
+        config: of transformers.
+        source: hub id or folder it comes from.
+        where: key of the model, for messages.
+
+    Raises:
+        UserError: it is.
+    """
+    stored = getattr(config, "quantization_config", None)
+    if stored is None:
+        return
+    told = stored if isinstance(stored, dict) else stored.to_dict()
+    bits = next((f", {size} bits" for size in (4, 8) if told.get(f"load_in_{size}bit")), "")
+    raise UserError(
+        f"{source} is stored quantised ({told.get('quant_method', 'unknown')}{bits})",
+        where=where,
+        hint="Take the model that it was made from; it is quantised by techniques (qlora_4bit, qlora_8bit).",
+    )
+
+
 def has_bitsandbytes() -> bool:
     """Whether quantised weights can be loaded."""
     return importlib.util.find_spec("bitsandbytes") is not None

@@ -1,99 +1,77 @@
-"""What would make a study's trials fail, found before anything is trained."""
+"""What would make trials fail, or be something else than they are called, found before anything is trained."""
 
-import dataclasses
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import peft
 
 from raypeft.data.chat import prompts_for
 from raypeft.errors import UserError
-from raypeft.modeling.adapters import peft_arguments
-from raypeft.modeling.loading import model_config, model_tokenizer
+from raypeft.modeling.adapters import TASKS, peft_arguments, resolved_modules
+from raypeft.modeling.fitting import POSITIONS, check_tokenizer, needed_positions, positions
+from raypeft.modeling.named_modules import unmatched_names
 from raypeft.modeling.precision import NO_BITSANDBYTES, has_bitsandbytes
-from raypeft.modeling.targets import missing_list, needed_lists, target_lists
+from raypeft.modeling.source import is_here, model_config, model_tokenizer, skeleton
+from raypeft.modeling.targets import MODULE_ARGUMENTS, missing_list, needed_lists, target_lists
+from raypeft.modeling.technique_faults import USUAL_STEPS, technique_problems
 from raypeft.spec.resolve import ResolvedStudy
 from raypeft.spec.technique import Technique, Value
 
-USUAL_STEPS = 1000  # of a training whose number of steps is not known yet
-
 
 def study_problems(resolved: ResolvedStudy) -> list[str]:
-    """Every problem with a study's techniques, their needs, the modules they adapt and chat templates, one line each.
+    """Every problem with a study's techniques, its models, and how they go together, one each.
 
-    A model whose configuration or tokenizer cannot be read is no problem here: its trials end with the reason, the
+    Of a model that is on this machine the files, the list of tensors, configuration, tokenizer and chat template are
+    looked at, not its weights. One that the hub does not give is no problem here: its trials end with the reason, the
     others run.
     """
-    techniques = resolved.techniques.items()
-    found = [problem for name, technique in techniques for problem in technique_problems(name, technique)]
+    found, sound = [], {}
+    for name, technique in resolved.techniques.items():
+        problems = technique_problems(name, technique)
+        found += problems
+        if not problems:
+            sound[name] = technique
     if not has_bitsandbytes():
-        quantized = [name for name, technique in techniques if technique.quantization is not None]
+        quantized = [name for name, technique in resolved.techniques.items() if technique.quantization is not None]
         found += [f"techniques.{name}.quantization: {NO_BITSANDBYTES}" for name in quantized]
     for model in resolved.models:
-        found += _missing_lists(resolved, model) + _missing_template(resolved, model)
-    return found
+        found += model_problems(resolved, model, sound)
+    return list(dict.fromkeys(found))
 
 
-def technique_problems(name: str, technique: Technique) -> list[str]:
-    """What of a technique its peft class does not know or accept: the class itself, arguments by name, their values."""
-    if technique.peft is None:
-        return []
-    kind = getattr(peft, technique.peft, None)
-    if not (isinstance(kind, type) and issubclass(kind, peft.PeftConfig)):
-        known = sorted(entry for entry in dir(peft) if entry.endswith("Config"))
-        return [f"techniques.{name}.peft: peft has no configuration '{technique.peft}'; it has {', '.join(known)}"]
-    fields = {field.name for field in dataclasses.fields(kind)}
-    unknown = [
-        f"techniques.{name}.{section}.{argument}: peft.{technique.peft} has no such argument"
-        for section, arguments in (("arguments", technique.arguments), ("search", technique.search))
-        for argument in arguments
-        if argument not in fields | {"learning_rate"}
-    ]
-    return unknown or _refused_values(name, technique, kind)
+def model_problems(resolved: ResolvedStudy, model: str, techniques: dict[str, Technique]) -> list[str]:
+    """What is wrong with a model, with its prompts, and with what techniques want of it.
 
-
-def _refused_values(name: str, technique: Technique, kind: type[peft.PeftConfig]) -> list[str]:
-    """What the class says of the paper's point, or of the values searched, each put in its place."""
-    drawn = technique.to_drawn(technique.paper)
-    if reason := _refusal(technique, technique.paper, kind):
-        return [f"techniques.{name}: peft.{technique.peft} refuses the paper's point: {reason}"]
-    found = []
-    for searched, (drawn_name, dimension) in zip(technique.search, technique.space.items(), strict=True):
-        for value in dimension.choice or dimension.bounds:
-            if reason := _refusal(technique, technique.from_drawn(drawn | {drawn_name: value}), kind):
-                found.append(f"techniques.{name}.search.{searched}: peft.{technique.peft} refuses {value}: {reason}")
-    return found
-
-
-def _refusal(technique: Technique, point: Mapping[str, Value], kind: type[peft.PeftConfig]) -> str | None:
-    arguments = peft_arguments(technique, point, USUAL_STEPS)
-    if "prompt_tuning_init_text" in arguments:
-        arguments["tokenizer_name_or_path"] = "the model's"
+    Args:
+        resolved: the study.
+        model: its name there.
+        techniques: by name, those that are sound in themselves.
+    """
+    entry = resolved.models[model]
+    if missing := _missing_lists(resolved, model):
+        return missing
+    if not is_here(entry):
+        return _prompt_problems(resolved, model)
     try:
-        kind(**arguments)
-    except (ValueError, TypeError, ImportError) as error:
-        return str(error).strip()
-    return None
-
-
-def _missing_template(resolved: ResolvedStudy, model: str) -> list[str]:
-    entry, protocol = resolved.models[model], resolved.study.protocol
-    if protocol.style_of(entry.prompt_style) != "chat":
-        return []
-    try:
-        tokenizer = model_tokenizer(model, entry)
-    except UserError:
-        return []
-    try:
-        prompts_for(protocol, model, entry, tokenizer, "decoder")
+        bare = skeleton(model, entry)
     except UserError as error:
         return [str(error)]
-    return []
+    found = _prompt_problems(resolved, model, bare)
+    for name in _techniques_of(resolved, model):
+        if name in techniques:
+            found += _unattached(resolved, model, bare, name, techniques[name])
+    return found
+
+
+def _techniques_of(resolved: ResolvedStudy, model: str) -> list[str]:
+    return [Path(technique).stem for name, technique in resolved.study.pairs() if name == model]
 
 
 def _missing_lists(resolved: ResolvedStudy, model: str) -> list[str]:
     entry = resolved.models[model]
-    stems = [Path(technique).stem for name, technique in resolved.study.pairs() if name == model]
+    stems = _techniques_of(resolved, model)
     needed = dict.fromkeys(name for stem in stems for name in needed_lists(resolved.techniques[stem]))
     if needed.keys() <= entry.targets.keys():
         return []
@@ -103,3 +81,107 @@ def _missing_lists(resolved: ResolvedStudy, model: str) -> list[str]:
         return []
     known = target_lists(entry, model_type)
     return [missing_list(name, model, model_type) for name in needed if name not in known]
+
+
+def _prompt_problems(resolved: ResolvedStudy, model: str, bare: Any = None) -> list[str]:
+    """What is wrong with tokenizer and chat template, and with the lengths that the data sets allow.
+
+    Args:
+        resolved: the study.
+        model: its name there.
+        bare: its skeleton, where it is on this machine; of another only the chat template is looked at.
+    """
+    entry, protocol = resolved.models[model], resolved.study.protocol
+    chat = protocol.style_of(entry.prompt_style) == "chat"
+    if bare is None and not chat:
+        return []
+    try:
+        tokenizer = model_tokenizer(model, entry)
+    except UserError as error:
+        return [] if bare is None else [str(error)]
+    try:
+        if bare is not None:
+            check_tokenizer(tokenizer, bare, bare.name_or_path, f"models.{model}")
+        encoder = bare is not None and bare.config.is_encoder_decoder
+        prompts = prompts_for(protocol, model, entry, tokenizer, "encoder_decoder" if encoder else "decoder")
+        prompts.check()
+    except UserError as error:
+        return [str(error)]
+    return [] if bare is None else _too_few_positions(resolved, model, bare.config, prompts.own_tokens)
+
+
+def _too_few_positions(resolved: ResolvedStudy, model: str, config: Any, template: int) -> list[str]:
+    """Data sets, with techniques, whose longest items a model has no positions for."""
+    limit = positions(config)
+    if limit is None:
+        return []
+    found = []
+    virtual = {name: _virtual_tokens(resolved.techniques[name]) for name in _techniques_of(resolved, model)}
+    for dataset in resolved.study.datasets:
+        entry = resolved.datasets[dataset]
+        prompt, code = entry.max_prompt_tokens + template, entry.max_code_tokens
+        for technique, tokens in {"": 0, **virtual}.items():
+            needed = needed_positions(prompt, code, tokens, config.is_encoder_decoder)
+            if needed <= limit or (technique and not tokens):
+                continue
+            beside = f" and {tokens} virtual tokens of techniques.{technique}" if tokens else ""
+            found.append(
+                f"models.{model}: has {limit} positions ({POSITIONS} in its config.json), too few for {prompt} tokens "
+                f"of prompt and {code} of code in datasets.{dataset}{beside}"
+            )
+            if not tokens:
+                break
+    return found
+
+
+def _virtual_tokens(technique: Technique) -> int:
+    """The most virtual tokens that a technique may have."""
+    dimension = technique.search.get("num_virtual_tokens")
+    values = [technique.arguments.get("num_virtual_tokens", 0)]
+    if dimension is not None:
+        values += dimension.choice or dimension.bounds
+    return max(int(value) for value in values)
+
+
+def _unattached(resolved: ResolvedStudy, model: str, bare: Any, name: str, technique: Technique) -> list[str]:
+    """Modules that a technique names and the model does not have, and why peft cannot attach it."""
+    if technique.peft is None:
+        return []
+    lists = target_lists(resolved.models[model], bare.config.model_type)
+    found: dict[str, None] = {}
+    for point in _points(technique):
+        arguments = peft_arguments(technique, point, USUAL_STEPS)
+        for argument in MODULE_ARGUMENTS:
+            if argument in arguments:
+                arguments[argument] = resolved_modules(arguments[argument], lists)
+        where = f"techniques.{name} on models.{model}"
+        if absent := unmatched_names(arguments, bare):
+            found |= dict.fromkeys(f"{where}: {line}" for line in absent)
+        elif reason := _refusal(technique, arguments, bare):
+            found[f"{where}: peft.{technique.peft} cannot be attached: {reason}"] = None
+    return list(found)
+
+
+def _points(technique: Technique) -> Iterator[dict[str, Value]]:
+    """The first point, and that with each other choice of modules."""
+    yield dict(technique.paper)
+    for argument in MODULE_ARGUMENTS:
+        if (dimension := technique.search.get(argument)) is not None:
+            yield from ({**technique.paper, argument: value} for value in dimension.choice or ())
+
+
+def _refusal(technique: Technique, arguments: dict[str, Any], bare: Any) -> str | None:
+    """Why peft does not attach an adapter to a model without weights."""
+    if "prompt_tuning_init_text" in arguments:
+        return None  # it needs the embeddings themselves
+    task = TASKS["encoder_decoder" if bare.config.is_encoder_decoder else "decoder"]
+    try:
+        config = getattr(peft, str(technique.peft))(task_type=task, **arguments)
+        peft.get_peft_model(copy.deepcopy(bare), config, low_cpu_mem_usage=True)
+    except (ValueError, TypeError) as error:
+        return str(error).strip()
+    except ImportError as error:
+        return None if error.name == "bitsandbytes" else str(error)  # quantised weights have a line of their own
+    except Exception:  # it needs the weights: what else is wrong a trial will tell
+        return None
+    return None

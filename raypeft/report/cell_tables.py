@@ -5,7 +5,7 @@ from typing import Any
 
 from raypeft.report import formatting as show
 from raypeft.report.cells import CellRow
-from raypeft.report.columns import INTERVALS, bounds_of, cell_names, em_title, ks, point_text, tested_on
+from raypeft.report.columns import INTERVALS, bounds_of, cell_names, em_title, is_papers, ks, point_text, tested_on
 from raypeft.report.numbers import Numbers
 from raypeft.report.tables import Column, Table
 from raypeft.report.trials import Trial
@@ -22,7 +22,7 @@ def cell_table(numbers: Numbers) -> Table:
         return Column(key, title, lambda row: row.metrics.get(key), show.percent, numeric=True, emphasised=best)
 
     def chosen(row: CellRow) -> str | None:
-        return point_text(row.selection["hyperparameters"], row.selection["paper_point"]) if row.selection else None
+        return point_text(numbers, row.cell, row.selection["hyperparameters"]) if row.selection else None
 
     columns = [
         *cell_names(numbers.run.plan, lambda row: row.cell),
@@ -43,7 +43,7 @@ def cell_table(numbers: Numbers) -> Table:
         Column("validation_loss", "Validation loss", selected("validation_loss"), show.loss, numeric=True),
         Column("validation_em@10", "", selected("em@10")),
         Column("hyperparameters", "", selected("hyperparameters")),
-        Column("paper_point", "", selected("paper_point")),
+        Column("paper_point", "", lambda row: is_papers(numbers, row.cell, row.selection.get("hyperparameters"))),
         Column("", "Selected hyperparameters", chosen, long=True),
         Column("trainable_parameters", "Trainable", selected("trainable_parameters"), show.count, numeric=True),
         Column("parameters", "", selected("parameters")),
@@ -73,14 +73,14 @@ def trial_table(numbers: Numbers) -> Table:
     """One row a trial that has begun."""
 
     def point(row: Trial) -> str | None:
-        return point_text(row.hyperparameters, row.paper_point) if row.hyperparameters else None
+        return point_text(numbers, row.cell, row.hyperparameters) if row.hyperparameters else None
 
     columns = [
         *cell_names(numbers.run.plan, lambda row: row.cell),
         Column("number", "Trial", lambda row: row.number, numeric=True, emphasised=True),
         Column("", "Hyperparameters", point, long=True),
         Column("hyperparameters", "", lambda row: row.hyperparameters),
-        Column("paper_point", "", lambda row: row.paper_point),
+        Column("paper_point", "", lambda row: is_papers(numbers, row.cell, row.hyperparameters)),
         Column("state", "State", lambda row: row.state),
         Column("reason", "Reason", lambda row: row.reason, long=True),
         Column("reports", "Reports", lambda row: row.reports, numeric=True),

@@ -7,7 +7,8 @@ from raypeft.metrics.exact_match import KS
 from raypeft.report import formatting as show
 from raypeft.report.numbers import Numbers
 from raypeft.report.tables import Column
-from raypeft.spec.plan import Plan
+from raypeft.spec.plan import Cell, Plan
+from raypeft.spec.resolve import PAPERS_POINT
 
 CODEBLEU = (("codebleu", "CodeBLEU"), ("codebleu_flat", "flat"))
 INTERVALS = (
@@ -62,6 +63,12 @@ def ks(numbers: Numbers) -> list[int]:
     return [k for k in KS if k <= numbers.k]
 
 
-def point_text(values: Any, paper_point: bool | None) -> str:
-    """Hyperparameters as a reader sees them."""
-    return show.hyperparameters(values) + (" (the paper's point)" if paper_point else "")
+def point_text(numbers: Numbers, cell: Cell, values: Any) -> str:
+    """Hyperparameters as a reader sees them, with the name of the point where it has one."""
+    name = numbers.run.plan.resolved.point_name(cell.technique, values)
+    return show.hyperparameters(values) + (f" ({name})" if name else "")
+
+
+def is_papers(numbers: Numbers, cell: Cell, values: Any) -> bool | None:
+    """Whether hyperparameters are the paper's point; none while there are none."""
+    return numbers.run.plan.resolved.point_name(cell.technique, values) == PAPERS_POINT if values else None

@@ -1,5 +1,6 @@
 """The paper's numbers beside ours: for each place in its tables and figures both values, or why one is missing."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -13,9 +14,11 @@ from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Cell
+from raypeft.spec.resolve import FIRST_POINT, PACKAGES_POINT
 
 ICL = "icl"
 JOINT = "joint"
+OTHER_POINTS = (PACKAGES_POINT, FIRST_POINT)
 NOT_HERE = "not in this study"
 NOT_STATED = "the paper draws it and does not state it"
 
@@ -158,9 +161,15 @@ class Paper:
                 found.append(f"{facts['title']}: tested on {max(sizes):,} items, the paper on {facts['test_items']:,}.")
         if limits := [f"{size:,} {split}" for split in ("train", "validation") if (size := getattr(study.data, split))]:
             found.append(f"Data limited to {' and '.join(limits)} items.")
-        searched = [row for row in self._rows.values() if row.selection and not row.selection["paper_point"]]
-        if searched:
-            found.append(f"{len(searched)} of our results come from a point that the search found, not the paper's.")
+        name_of = self.numbers.run.plan.resolved.point_name
+        points = Counter(
+            name_of(row.cell.technique, row.selection["hyperparameters"])
+            for row in self._rows.values()
+            if row.selection
+        )
+        for name, origin in ((None, "a point that the search found"), *((name, name) for name in OTHER_POINTS)):
+            if points[name]:
+                found.append(f"{points[name]} of our results come from {origin}, not the paper's.")
         return found
 
     def _tuned(self, model: str, name: str, values: Mapping[str, Any], cells: Mapping[str, CellRow]) -> PaperRow:

@@ -6,6 +6,7 @@ from typing import Any
 
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
+from raypeft.spec.resolve import PAPERS_POINT, ResolvedStudy
 
 RUNNING = "running"
 FAILED = ("nan", "oom", "error")
@@ -69,26 +70,34 @@ def read_trials(run: Run) -> list[Trial]:
         reports.setdefault(row["trial"], {})[row["report"]] = row
     ended = {row["trial"]: row for row in run.trials()}
     begun = dict.fromkeys([*reports, *ended])
-    trials = [_trial(name, reports.get(name, {}), ended.get(name), selected.get(name)) for name in begun]
+    resolved = run.plan.resolved
+    trials = [_trial(resolved, name, reports.get(name, {}), ended.get(name), selected.get(name)) for name in begun]
     order = {cell: index for index, cell in enumerate(run.plan.cells)}
     return sorted(trials, key=lambda trial: (order[trial.cell], trial.number))
 
 
-def _trial(name: str, reports: dict[int, dict[str, Any]], end: dict[str, Any] | None, selected: int | None) -> Trial:
+def _trial(
+    resolved: ResolvedStudy,
+    name: str,
+    reports: dict[int, dict[str, Any]],
+    end: dict[str, Any] | None,
+    selected: int | None,
+) -> Trial:
     curve = tuple(
         Point(number, row["epoch"], row["validation_loss"])
         for number, row in sorted(reports.items())
         if row["validation_loss"] is not None
     )
     row = end or _so_far(reports, curve)
+    cell, point = Cell.parse(row["cell"]), row.get("hyperparameters", {})
     return Trial(
         name=name,
-        cell=Cell.parse(row["cell"]),
+        cell=cell,
         number=row["number"],
         state=row["state"],
         reason=row["reason"],
-        hyperparameters=row.get("hyperparameters", {}),
-        paper_point=row.get("paper_point"),
+        hyperparameters=point,
+        paper_point=resolved.point_name(cell.technique, point) == PAPERS_POINT if point else None,
         reports=max(reports, default=0),
         best_report=row["best_report"],
         best_loss=row["best_loss"],

@@ -85,7 +85,8 @@ class Cost:
         """Training and evaluation of one trial up to a report; if none is given, of a mean one."""
         reports = self.reports if reports is None else reports
         training = self.training_seconds(cell) * reports / self.plan.reports
-        decoded = IMPROVING_SHARE * reports + len(self.plan.rungs) + 2
+        by_em = self.plan.resolved.study.validation.select_by == "em@10"
+        decoded = reports + 1 if by_em else IMPROVING_SHARE * reports + len(self.plan.rungs) + 2
         evaluation = (reports + 1) * self.loss_seconds(cell) + min(decoded, reports + 1) * self.em_seconds(cell)
         return self._paced(cell, training, evaluation)
 

@@ -15,7 +15,11 @@ from raypeft.spec.loading import Strict, find, listed, validate
 from raypeft.spec.overrides import keep, set_key
 from raypeft.spec.scale import load_scale, shrink, stand_in
 from raypeft.spec.study import Study
-from raypeft.spec.technique import Technique, Value, load_technique
+from raypeft.spec.technique import IN_THE_PAPER, Technique, Value, load_technique, shipped_technique
+
+PAPERS_POINT = "the paper's point"
+PACKAGES_POINT = "the replication package's point"
+FIRST_POINT = "the technique's first point"
 
 
 class ResolvedStudy(Strict):
@@ -33,6 +37,21 @@ class ResolvedStudy(Strict):
     datasets: dict[str, DatasetEntry]
     techniques: dict[str, Technique]
     points: dict[str, dict[str, Value]]
+
+    def point_name(self, technique: str, hyperparameters: Mapping[str, Value]) -> str | None:
+        """What a point of a technique is called, none where the search has found it.
+
+        The paper's and its replication package's are those of the shipped files: a file of the user's own that is
+        called as one of them has a first point, but not the paper's.
+        """
+        own, point = self.techniques[technique], dict(hyperparameters)
+        if technique in IN_THE_PAPER:
+            papers = shipped_technique(technique)
+            if own.is_adapted_as(papers) and point == papers.point("paper"):
+                return PAPERS_POINT
+            if own.is_adapted_as(papers) and point == papers.point("package"):
+                return PACKAGES_POINT
+        return FIRST_POINT if point == self.points[technique] else None
 
     def dump(self) -> str:
         """As YAML, readable by `load`."""

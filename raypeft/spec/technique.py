@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Literal, Self, TypeGuard
 
 from pydantic import Field, model_validator
 
 from raypeft.spec.documents import read_yaml
-from raypeft.spec.loading import Inconsistent, Strict, find, validate
+from raypeft.spec.loading import Inconsistent, Strict, find, shipped, validate
 from raypeft.spec.protocol import Source
 
+# Those that the paper tunes with; of others, `paper` holds a point from elsewhere.
+IN_THE_PAPER = ("full", "lora", "ia3", "prompt_tuning", "prefix_tuning", "qlora_8bit", "qlora_4bit")
 Value = bool | int | float | str
 Number = int | float
 Quantization = Literal["8bit", "4bit"]
@@ -182,6 +185,10 @@ class Technique(Strict):
         scaled = float(value) * float(of) ** power
         return int(scaled) if scaled.is_integer() else scaled
 
+    def is_adapted_as(self, other: "Technique") -> bool:
+        """Whether a point means the same in both."""
+        return (self.peft, self.quantization, self.arguments) == (other.peft, other.quantization, other.arguments)
+
     @property
     def kind(self) -> Literal["full", "adapter"]:
         """Whether the whole model or an adapter is trained."""
@@ -197,6 +204,12 @@ def share_of_steps(value: object) -> float | None:
     if isinstance(value, dict) and list(value) == ["steps"] and isinstance(value["steps"], int | float):
         return float(value["steps"])
     return None
+
+
+@cache
+def shipped_technique(name: str) -> Technique:
+    """A technique that the package brings."""
+    return load_technique(str(shipped("search_spaces") / f"{name}.yaml"))
 
 
 def load_technique(name: str) -> Technique:

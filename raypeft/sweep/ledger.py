@@ -8,6 +8,7 @@ from typing import Any
 from raypeft.files import append_line
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, Plan
+from raypeft.spec.resolve import PAPERS_POINT
 from raypeft.training.checkpoint import merit
 
 Report = dict[str, Any]
@@ -83,7 +84,7 @@ class Ledger:
             return self.ended[trial]
         reports = [row for row in self.reports.get(trial, []) if row["validation_loss"] is not None]
         best = min(reports, key=lambda row: merit(row, self.select_by), default=None)
-        first = self.run.plan.resolved.points[cell.technique]
+        point = self.run.plan.resolved.point_name(cell.technique, hyperparameters)
         row = {
             "trial": trial,
             "cell": cell.id,
@@ -91,7 +92,7 @@ class Ledger:
             "state": state,
             "reason": reason,
             "hyperparameters": dict(hyperparameters),
-            "paper_point": dict(hyperparameters) == first,
+            "paper_point": point == PAPERS_POINT,
             "reports": len(reports),
             "best_report": best["report"] if best else None,
             "best_loss": best["validation_loss"] if best else None,

@@ -7,6 +7,7 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from raypeft.spec.plan import Plan
+from raypeft.sweep.objective import objective_of
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,14 @@ class Named:
 class CellScheduler(FIFOScheduler):
     """Hands each report to the ASHA of the trial's cell (`ray.tune.schedulers.ASHAScheduler`).
 
-    Validation losses are compared only inside a cell. A trial's configuration names its cell. Trials start in the
-    order the searcher suggests them.
+    What a study selects by, validation loss or EM@10, is compared only inside a cell. A trial's configuration names its
+    cell. Trials start in the order the searcher suggests them.
     """
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
+        self.objective = objective_of(plan.resolved.study)
         self._cells: dict[str, ASHAScheduler] = {}
         self._seen: dict[str, int] = {}
         self.stopped: dict[str, str] = {}
@@ -55,8 +57,7 @@ class CellScheduler(FIFOScheduler):
         decision = str(asha.on_trial_result(None, named, report))
         if decision == TrialScheduler.STOP:
             self.stopped[trial] = (
-                f"ASHA at report {report['report']}: validation loss {report['validation_loss']:.4f} "
-                "was not among the best of its cell"
+                f"ASHA at report {report['report']}: {self.objective.said(report)} was not among the best of its cell"
             )
         return decision
 
@@ -78,8 +79,8 @@ class CellScheduler(FIFOScheduler):
         if cell not in self._cells:
             self._cells[cell] = ASHAScheduler(
                 time_attr="report",
-                metric="validation_loss",
-                mode="min",
+                metric=self.objective.metric,
+                mode=self.objective.mode,
                 max_t=self.plan.reports,
                 grace_period=stopping.grace,
                 reduction_factor=stopping.factor,

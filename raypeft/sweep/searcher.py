@@ -16,6 +16,7 @@ from raypeft.files import repair_lines
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.technique import Dimension
 from raypeft.sweep.ledger import Ledger
+from raypeft.sweep.objective import objective_of
 
 STATES = {"finished": TrialState.COMPLETE, "error": TrialState.FAIL}
 
@@ -26,11 +27,12 @@ class CellSearcher(Searcher):
 
     All studies lie in one journal (`optuna.storages.JournalStorage`). A suggestion depends only on the study's seed,
     the cell, the trial's number and the cell's history, so that an interrupted search goes on as it would have.
-    A trial that ASHA stopped counts as pruned, with its losses so far.
+    A trial that ASHA stopped counts as pruned, with what it has reported so far.
     """
 
     def __init__(self, plan: Plan, ledger: Ledger, folder: Path) -> None:
-        super().__init__(metric="validation_loss", mode="min")
+        self.objective = objective_of(plan.resolved.study)
+        super().__init__(metric=self.objective.metric, mode=self.objective.mode)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan = plan
         self.folder = folder
@@ -86,15 +88,15 @@ class CellSearcher(Searcher):
         return technique.from_drawn(study.ask(self._space(cell)).params)
 
     def observe(self, row: Mapping[str, Any]) -> None:
-        """Record a report's validation loss with the trial it belongs to."""
-        if row["validation_loss"] is not None:
-            self._trial(Cell.parse(row["cell"]), row["number"]).report(row["validation_loss"], row["report"])
+        """Record what a report says of the objective with the trial it belongs to."""
+        if (value := self.objective.of(row)) is not None:
+            self._trial(Cell.parse(row["cell"]), row["number"]).report(value, row["report"])
 
     def conclude(self, row: Mapping[str, Any]) -> None:
         """Record how a trial ended."""
         study = self._study(Cell.parse(row["cell"]))
         state = STATES.get(row["state"], TrialState.PRUNED)
-        study.tell(row["number"], row["best_loss"] if state == TrialState.COMPLETE else None, state=state)
+        study.tell(row["number"], row[self.objective.best] if state == TrialState.COMPLETE else None, state=state)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: `conclude` is told by the recorder, which knows why a trial ended."""
@@ -116,6 +118,8 @@ class CellSearcher(Searcher):
             return False
 
     def _agrees(self, cell: Cell) -> bool:
+        if self._study(cell).direction.name.lower() != self.objective.direction:
+            return False
         technique, space = self.plan.resolved.techniques[cell.technique], self._space(cell).keys()
         drawn = {cell.trial_name(trial.number): trial.params for trial in _asked(self._study(cell))}
         return all(
@@ -126,7 +130,7 @@ class CellSearcher(Searcher):
     def _study(self, cell: Cell) -> optuna.Study:
         if cell.id not in self._studies:
             study = optuna.create_study(
-                study_name=cell.id, storage=self._storage, direction="minimize", load_if_exists=True
+                study_name=cell.id, storage=self._storage, direction=self.objective.direction, load_if_exists=True
             )
             if not study.get_trials(deepcopy=False):
                 resolved = self.plan.resolved

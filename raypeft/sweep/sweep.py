@@ -105,7 +105,8 @@ def _check_study(run: Run, progress: Progress) -> None:
         return
     progress.say("Checking techniques and models")
     if problems := _answer(ray.remote(check_techniques).remote(str(run.folder))):
-        raise UserError("\n" + "\n".join(f"  {problem}" for problem in problems), where=str(run.study_file))
+        lines = [problem.replace("\n", "\n    ") for problem in problems]
+        raise UserError("\n" + "\n".join(f"  {line}" for line in lines), where=str(run.study_file))
 
 
 def _answer(asked: Any) -> Any:

@@ -8,8 +8,9 @@ from raypeft.data.encoding import Collator, Encoded, Limits, encode, full_length
 from raypeft.data.prompts import Prompts
 from raypeft.data.sources import load_split, subset
 from raypeft.decoding import BeamSettings
+from raypeft.modeling.fitting import check_prompts
 from raypeft.modeling.loading import Base
-from raypeft.spec.catalogue import DatasetEntry
+from raypeft.spec.catalogue import Architecture, DatasetEntry
 from raypeft.spec.plan import Plan
 
 
@@ -65,7 +66,7 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
     """Load and encode the training and validation splits of a data set.
 
     Raises:
-        UserError: the data cannot be read.
+        UserError: the data cannot be read, or the model has no embedding for a token, or too few positions.
     """
     study, datasets = plan.resolved.study, plan.resolved.datasets
     entry = datasets[dataset]
@@ -73,6 +74,8 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
     splits = {split: load_split(datasets, dataset, split, study.data) for split in ("train", "validation")}
     encoded = {split: [encode(prompts, item, limits) for item in items] for split, items in splits.items()}
     least = full_lengths(prompts, limits) if study.protocol.padding == "full" else (0, 0)
+    for items in encoded.values():
+        check_prompts(base.model, _texts(items, base.architecture), 0, f"models.{base.name}")
     em_items = None if study.validation.em_items == "all" else study.validation.em_items
     chosen = subset(range(len(splits["validation"])), em_items, f"{study.data.seed}:em")
     shortened = Counter(f"{split}.{part}" for split, items in encoded.items() for item in items for part in item.cut)
@@ -85,3 +88,10 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
         beams=beam_settings(plan, entry, prompts),
         shortened=dict(shortened),
     )
+
+
+def _texts(items: list[Encoded], architecture: Architecture) -> list[list[int]]:
+    """Sequences that a model reads: of an encoder-decoder, prompts and targets each by themselves."""
+    if architecture == "decoder":
+        return [item.prompt + item.target for item in items]
+    return [ids for item in items for ids in (item.prompt, item.target)]

@@ -141,7 +141,8 @@ class Reporter(TrainerCallback):
         best_loss = self.last.get("best_loss")
         improved = best_loss is None or loss < best_loss
         last = index == self.plan.reports
-        computed = improved or last or index in self.plan.rungs
+        by_em = self.study.validation.select_by == "em@10"
+        computed = by_em or improved or last or index in self.plan.rungs
         em = self._em(model) if computed else self.last["em@10"]
         self.evaluation_seconds += time.monotonic() - started
         trainable, parameters = parameter_counts(model)

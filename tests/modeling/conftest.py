@@ -1,5 +1,6 @@
 """Tiny models of every architecture the studies use, loaded once for each way of quantising them."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,12 @@ SHORT = (
 )
 
 Bases = Callable[[str, str], Base]
+
+
+@pytest.fixture()
+def tiny(tmp_path: Path) -> Path:
+    """A copy of the embedded decoder, to be altered."""
+    return Path(shutil.copytree(PACKAGE / "embedded" / "models" / "tiny-decoder", tmp_path / "tiny"))
 
 
 @pytest.fixture(scope="session")

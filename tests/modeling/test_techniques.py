@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from raypeft.modeling.preflight import technique_problems
 from raypeft.spec.loading import names
 from raypeft.spec.technique import Technique, load_technique
@@ -54,5 +56,73 @@ def test_a_value_that_peft_refuses_is_named() -> None:
 
 def test_a_point_that_peft_refuses_is_named_once() -> None:
     (problem,) = technique_problems("ada", technique())
-    assert problem.startswith("techniques.ada: peft.AdaLoraConfig refuses the paper's point: ")
+    assert problem.startswith("techniques.ada: peft.AdaLoraConfig refuses the first point (paper): ")
     assert "total_step" in problem
+
+
+def lora(**changed: object) -> Technique:
+    search: dict[str, object] = {"learning_rate": {"choice": [1e-3]}}
+    given = {"title": "T", "peft": "LoraConfig", "paper": {"learning_rate": 1e-3}, "search": search}
+    return Technique.model_validate(given | changed)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "AdaptionPromptConfig",
+        "CPTConfig",
+        "CartridgeConfig",
+        "MultitaskPromptTuningConfig",
+        "PolyConfig",
+        "ShadowConfig",
+        "XLoraConfig",
+    ],
+)
+def test_methods_that_cannot_be_used_are_refused_by_name(kind: str) -> None:
+    (problem,) = technique_problems("odd", lora(peft=kind))
+    assert problem.startswith(f"techniques.odd.peft: peft.{kind} cannot be studied: ")
+
+
+@pytest.mark.parametrize("kind", ["PeftConfig", "PromptLearningConfig", "LoftQConfig"])
+def test_a_class_that_is_no_method_is_refused(kind: str) -> None:
+    (problem,) = technique_problems("odd", lora(peft=kind))
+    assert f"peft has no configuration '{kind}'; it has AdaLoraConfig, " in problem
+
+
+def test_what_a_study_knows_itself_is_explained_by_key() -> None:
+    pasted = {"r": 8, "task_type": "CAUSAL_LM", "inference_mode": True, "peft_type": "LORA"}
+    pasted |= {"base_model_name_or_path": "somewhere", "rank": 3}
+    assert technique_problems("pasted", lora(arguments=pasted)) == [
+        "techniques.pasted.arguments.task_type: leave it out: it follows from the model's architecture",
+        "techniques.pasted.arguments.inference_mode: leave it out: adapters are trained, then tested",
+        "techniques.pasted.arguments.peft_type: leave it out: the class under `peft` says it",
+        "techniques.pasted.arguments.base_model_name_or_path: leave it out: it is the study's model",
+        "techniques.pasted.arguments.rank: peft.LoraConfig has no such argument",
+    ]
+
+
+@pytest.mark.parametrize("initialisation", ["eva", "corda", "lora_ga"])
+def test_initialisations_that_need_data_are_refused(initialisation: str) -> None:
+    (problem,) = technique_problems("odd", lora(arguments={"init_lora_weights": initialisation}))
+    assert problem.startswith(f"techniques.odd.arguments.init_lora_weights: {initialisation} needs ")
+    search = {"learning_rate": {"choice": [1e-3]}, "init_lora_weights": {"choice": ["gaussian", initialisation]}}
+    searched = lora(paper={"learning_rate": 1e-3, "init_lora_weights": "gaussian"}, search=search)
+    (problem,) = technique_problems("odd", searched)
+    assert problem.startswith(f"techniques.odd.search.init_lora_weights: {initialisation} needs ")
+
+
+def test_ranks_that_are_no_whole_numbers_are_named_by_key() -> None:
+    rate = {"learning_rate": {"choice": [1e-3]}}
+    drawn = lora(paper={"r": 8.0, "learning_rate": 1e-3}, search={**rate, "r": {"uniform": [4, 16]}})
+    assert technique_problems("odd", drawn) == [
+        "techniques.odd.paper.r: is 8.0, but peft.LoraConfig takes a whole number, for example 8",
+        "techniques.odd.search.r: draws real numbers, but peft.LoraConfig takes whole ones: use integer or log_integer",
+    ]
+    chosen = lora(paper={"r": 8, "learning_rate": 1e-3}, search={**rate, "r": {"choice": [8, 12.5]}})
+    assert technique_problems("odd", chosen) == [
+        "techniques.odd.search.r: is 12.5, but peft.LoraConfig takes a whole number"
+    ]
+    for value in ("8", True, 8.5):
+        (problem,) = technique_problems("odd", lora(arguments={"r": value}))
+        assert problem == f"techniques.odd.arguments.r: is {value!r}, but peft.LoraConfig takes a whole number"
+    assert technique_problems("odd", lora(arguments={"r": 8, "lora_alpha": 12.5})) == []

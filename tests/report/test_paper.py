@@ -44,7 +44,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     predictions = [prediction(number) for number in range(3)]
 
     def tested(cell: Cell, metrics: dict[str, Any], dataset: str | None = None, trial: int = 0) -> None:
-        record.select(cell, trial, 1, 1.0, 5.0, {})
+        point = record.run.plan.resolved.points[cell.technique]
+        record.select(cell, trial, 1, 1.0, 5.0, {**point, "learning_rate": 1.0} if trial else point)
         record.test(cell, metrics, predictions, dataset)
 
     tested(Cell(LLAMA, "conala", "lora"), block(17.0, 36.0, 50.0, 24.0, 543))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from raypeft.errors import UserError
-from raypeft.spec.loading import names
+from raypeft.spec.loading import names, shipped
+from raypeft.spec.resolve import resolve
 from raypeft.spec.technique import Dimension, load_technique
 
 # The points of the paper's section 4.5, as the study protocol lists them.
@@ -242,3 +243,32 @@ search: {r: {choice: [4]}, learning_rate: {log_uniform: [1e-5, 1e-3]}}
     assert refused(tmp_path, text) == [
         "  peft: is missing: without an adapter the only hyperparameter is learning_rate"
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "technique", "changed", "name"),
+    [
+        ((), "lora", {}, "the paper's point"),
+        ((), "qlora_4bit", {}, "the paper's point"),
+        ((), "lora", {"r": 8}, None),
+        ((), "ia3", {"learning_rate": 3e-3}, "the replication package's point"),
+        (("protocol.point=package",), "ia3", {}, "the replication package's point"),
+        (("protocol.point=package",), "lora", {}, "the paper's point"),
+        ((), "dora", {}, "the technique's first point"),
+        ((), "dora", {"r": 8}, None),
+    ],
+)
+def test_points_are_called_what_they_are(
+    settings: tuple[str, ...], technique: str, changed: dict[str, Any], name: str | None
+) -> None:
+    resolved = resolve("quickstart", settings=[f"techniques=[{technique}]", *settings])
+    assert resolved.point_name(technique, {**resolved.points[technique], **changed}) == name
+
+
+def test_a_file_of_ones_own_has_not_the_papers_point(tmp_path: Path) -> None:
+    text = (shipped("search_spaces") / "lora.yaml").read_text()
+    for folder, own in (("other_point", text.replace("r: 16", "r: 8")), ("other", text.replace("none", "lora_only"))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "lora.yaml").write_text(own)
+        resolved = resolve("quickstart", settings=[f"techniques=['{tmp_path / folder / 'lora.yaml'}']"])
+        assert resolved.point_name("lora", resolved.points["lora"]) == "the technique's first point"

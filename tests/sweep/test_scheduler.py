@@ -112,3 +112,14 @@ def test_an_end_stops_without_touching_the_rungs(plan: Plan) -> None:
 def test_without_early_stopping_nothing_is_stopped() -> None:
     scheduler = CellScheduler(Plan(resolve("quickstart", settings=["early_stopping=null", "training.epochs=5"])))
     assert {decision for _, _, decision in decide(scheduler, stream(3), set())} == {"CONTINUE"}
+
+
+def test_trials_are_stopped_by_what_is_selected_by() -> None:
+    """With `select_by: em@10` the trial of the lower EM@10 stops, though its loss is the lower one."""
+    by_em = Plan(resolve("quickstart", settings=["early_stopping.grace=1", "validation.select_by=em@10"]))
+    scheduler = CellScheduler(by_em)
+    for number, em in enumerate((40.0, 30.0, 20.0, 10.0)):
+        row = {"report": 1, "validation_loss": 1.0 - number / 10, "em@10": em, "em@10_computed": True}
+        decision = scheduler.decide("a/data/lora", str(number), row)
+        assert decision == ("CONTINUE" if number == 0 else "STOP")
+    assert scheduler.stopped["3"] == "ASHA at report 1: validation EM@10 10.00 % was not among the best of its cell"

@@ -75,7 +75,9 @@ def test_the_packages_point_comes_first_where_the_study_says_so(tmp_path: Path) 
         points = {}
         for cell in run.plan.cells:
             points[cell.technique] = searcher.hyperparameters(cell, 0)
-            assert ledger.end(cell.trial_name(0), cell, 0, points[cell.technique], "finished")["paper_point"]
+            ended = ledger.end(cell.trial_name(0), cell, 0, points[cell.technique], "finished")
+            papers = resolved.study.protocol.point_of(cell.technique) == "paper" or cell.technique == "lora"
+            assert ended["paper_point"] is papers
         assert run.plan.resolved.points == points
         return points
 
@@ -168,3 +170,24 @@ def test_tpe_searches_better_than_chance(tmp_path: Path) -> None:
         return sorted(late)[len(late) // 2]
 
     assert distance("tpe") < distance("random") / 2
+
+
+def test_what_is_selected_by_is_searched_for(tmp_path: Path) -> None:
+    """With `select_by: em@10` the journal holds EM@10 where it was computed, and maximises it."""
+    by_loss = start(tmp_path).plan.resolved.dump()
+    write_text(Run(tmp_path).study_file, by_loss.replace("select_by: loss", "select_by: em@10"))
+    searcher, ledger = searcher_of(Run(tmp_path))
+    config = searcher.suggest("0")
+    cell = Cell.parse(config["cell"])
+    row = {"validation_loss": 1.5, "em@10_computed": True, "training_seconds": 1.0, "evaluation_seconds": 1.0,
+           "peak_memory_mib": 1.0, "trainable_parameters": 1, "parameters": 2}  # fmt: skip
+    for report, em, computed in ((0, 5.0, True), (1, 5.0, False), (2, 40.0, True)):
+        searcher.observe(
+            ledger.record(config["trial"], cell, 0, {**row, "report": report, "em@10": em, "em@10_computed": computed})
+        )
+    searcher.conclude(ledger.end(config["trial"], cell, 0, config["hyperparameters"], "finished"))
+    study = optuna.load_study(study_name=cell.id, storage=storage(ledger.run.optuna_file))
+    assert study.direction.name == "MAXIMIZE"
+    assert (study.trials[0].value, study.trials[0].intermediate_values) == (40.0, {0: 5.0, 2: 40.0})
+    write_text(ledger.run.study_file, by_loss)
+    assert searcher_of(Run(tmp_path))[0].rebuilt  # a journal of another objective is made again from the reports

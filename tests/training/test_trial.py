@@ -88,6 +88,18 @@ def test_reports_of_a_whole_trial(
     assert reports[-1]["training_seconds"] > 0 and reports[-1]["peak_memory_mib"] > 50
 
 
+def test_em_is_computed_at_each_report_where_it_selects(
+    small_plan: Plan, bases: dict[str, Base], data: dict[str, TrialData], tmp_path: Path
+) -> None:
+    """Else the checkpoint of highest EM@10 might be one whose loss was not the lowest so far, and so never selected."""
+    study = small_plan.resolved.study
+    by_em = study.model_copy(update={"validation": study.validation.model_copy(update={"select_by": "em@10"})})
+    plan = Plan(small_plan.resolved.model_copy(update={"study": by_em}))
+    reports = run(plan, bases["tiny-decoder"], data["tiny-decoder"], "lora", tmp_path, stop_at=3, learning_rate=1.0)
+    assert all(report["em@10_computed"] for report in reports)
+    assert any(report["validation_loss"] > report["best_loss"] for report in reports if report["report"] in (1, 3))
+
+
 def test_checkpoints_are_best_and_last_and_hold_the_adapter_alone(
     small_plan: Plan, bases: dict[str, Base], data: dict[str, TrialData], tmp_path: Path
 ) -> None:
