@@ -11,6 +11,7 @@ import torch
 from transformers import set_seed
 
 from raypeft.errors import UserError
+from raypeft.modeling.conversion import is_converted, remember_start, resume
 from raypeft.modeling.loading import Base, discard_warm
 from raypeft.modeling.targets import LISTS, MODULE_ARGUMENTS, missing_list
 from raypeft.modeling.training_state import FILE as TRAINING_STATE
@@ -103,7 +104,7 @@ def adapted(
         technique: how it is adapted.
         hyperparameters: arguments of the peft class among them.
         seed: of the adapter's initialisation.
-        steps: optimiser steps of the training, for a new adapter whose arguments are shares of them.
+        steps: optimiser steps of the training, where the model is to be trained.
         saved: folder of saved weights to start from.
     """
     set_seed(seed)
@@ -114,6 +115,11 @@ def adapted(
     try:
         if saved is None:
             model = peft.get_peft_model(base.model, adapter_config(base, technique, hyperparameters, steps))
+            remember_start(model)
+        elif steps is not None and is_converted(
+            saved, config := adapter_config(base, technique, hyperparameters, steps)
+        ):
+            model = resume(base.model, config, saved)
         else:
             model = _saved(base, saved)
         for parameter in model.parameters():
