@@ -9,6 +9,7 @@ from raypeft.data.prompts import draw_examples
 from raypeft.data.sources import Item, load_split
 from raypeft.decoding.fitting import decode_fitting
 from raypeft.evaluation.jobs import Job
+from raypeft.evaluation.restored import check_restored
 from raypeft.files import write_json, write_lines
 from raypeft.metrics.items import measure
 from raypeft.modeling.adapters import adapted
@@ -53,6 +54,7 @@ def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, An
             seed=plan.resolved.study.training.seed,
             saved=run.cell_folder(job.target) / "best",
         ) as model:
+            check_restored(plan, base, model, job.target, selection)
             rows, searched = decode_items(plan, base, model, job.dataset, items, prompts, decode_batch)
     peaks.attribute("decoding")
     scores = measure(
