@@ -16,6 +16,7 @@ from raypeft.modeling.adapters import adapted
 from raypeft.modeling.gpu import limit_gpu_memory
 from raypeft.modeling.loading import Base, study_base
 from raypeft.modeling.memory import Peaks
+from raypeft.modeling.precision import name_of
 from raypeft.run import Run, scores_file
 from raypeft.spec.plan import IclJob, Plan
 from raypeft.training.data import beam_settings, limits_of, prompts_of
@@ -68,6 +69,7 @@ def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, An
         "metrics": scores.block(),
         "seconds": time.monotonic() - started,
         **peaks.as_report(),
+        "precision": name_of(base.dtype),
         "decode_batch": searched,
         "beams": plan.resolved.study.test.beams,
         "candidates": plan.resolved.study.test.candidates,
