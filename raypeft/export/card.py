@@ -9,8 +9,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from raypeft import __version__
-from raypeft.data.chat import ChatPrompts
-from raypeft.data.prompts import Prompts
 from raypeft.export.snippet import Snippet
 from raypeft.modeling.qkv import NATIVE_CORES
 from raypeft.report.formatting import count, hyperparameters, loss, percent
@@ -29,8 +27,7 @@ class Export:
     Attributes:
         base_model: hub id or folder of the base model, as the user wants it called.
         architecture: decoder or encoder-decoder.
-        prompts: how the model is prompted.
-        folder: name of the exported folder, or its repository.
+        snippet: the lines of Python that use it.
         merged: whether the adapter is merged into the base model.
         license: identifier of the licence it is passed on under.
     """
@@ -39,8 +36,7 @@ class Export:
     cell: Cell
     base_model: str
     architecture: Architecture
-    prompts: Prompts
-    folder: str
+    snippet: Snippet
     merged: bool
     license: str
 
@@ -54,7 +50,6 @@ def card(export: Export) -> str:
     tests = {name: found for name in run.plan.tests(cell) if (found := run.test(cell, name)) is not None}
     whole = technique.kind == "full"
     title = f"{model.title}, {technique.title}, {dataset.title}"
-    prompt = export.prompts.test("{intent}")
     return _template().render(
         front=f"---\n{dump_yaml(_front(export, title, tests))}---",
         title=title,
@@ -77,8 +72,8 @@ def card(export: Export) -> str:
         criterion="lowest validation loss" if selection["select_by"] == "loss" else "highest validation EM@10",
         considered=f"{selection['considered']} trial{'' if selection['considered'] == 1 else 's'}",
         validation_loss=loss(selection["validation_loss"]),
-        snippet=_snippet(export, prompt),
-        prompt=prompt,
+        snippet=str(export.snippet),
+        prompt=export.snippet.prompt,
         stop_strings=" or ".join(f"`{json.dumps(stop)}`" for stop in dataset.stop_strings),
         max_new_tokens=dataset.max_code_tokens,
         training=_training(export, selection),
@@ -155,9 +150,11 @@ def _notes(export: Export) -> list[str]:
         notes.append(f"The adapter was trained on {technique.quantization} weights; load the base model so too.")
     if technique.quantization and export.merged:
         notes.append(
-            f"The adapter was trained and tested on {technique.quantization} weights and is merged here into the "
-            "weights as they were before, so its results may differ a little from those below."
+            f"The adapter was trained and tested on {technique.quantization} weights, and is merged here into the "
+            "values that those stand for."
         )
+    if is_adapter and export.base_model == export.cell.model and not entry.hub:
+        notes.append(f"The base model has no address here: put its hub id or folder in place of `{export.base_model}`.")
     if entry.qkv_layout not in (None, NATIVE_CORES):
         layout = f"The base model's checkpoint lays out its attention rows for {entry.qkv_layout} cores"
         notes.append(
@@ -204,26 +201,3 @@ def _versions(run: Run) -> dict[str, str]:
         for name, version in manifest.get("versions", {}).items()
         if name in ("torch", "transformers", "peft")
     }
-
-
-def _snippet(export: Export, prompt: str) -> str:
-    resolved = export.run.plan.resolved
-    technique, entry = resolved.techniques[export.cell.technique], resolved.models[export.cell.model]
-    dataset, test = resolved.datasets[export.cell.dataset], resolved.study.test
-    is_adapter = technique.kind == "adapter" and not export.merged
-    return str(
-        Snippet(
-            folder=export.folder,
-            base_model=export.base_model if is_adapter else None,
-            revision=entry.revision,
-            architecture=export.architecture,
-            quantization=technique.quantization,
-            cores=entry.qkv_layout if entry.qkv_layout != NATIVE_CORES else None,
-            prompt=prompt,
-            end=export.prompts.end if isinstance(export.prompts, ChatPrompts) else None,
-            beams=test.beams,
-            candidates=test.candidates,
-            max_new_tokens=dataset.max_code_tokens,
-            stop_strings=tuple(dataset.stop_strings),
-        )
-    )
