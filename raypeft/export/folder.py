@@ -90,42 +90,36 @@ def export_model(run: Run, cell: Cell, folder: Path, precision: Effective) -> No
         precision: of the merged weights.
 
     Raises:
-        UserError: the technique's adapter is made of virtual tokens, or the base model cannot be loaded.
+        UserError: the technique's adapter is made of virtual tokens or cannot be merged, or the base model cannot be
+            loaded.
     """
     resolved = run.plan.resolved
     technique, best = resolved.techniques[cell.technique], run.cell_folder(cell) / "best"
     if technique.kind == "adapter":
         check_mergeable(technique.title, json.loads((best / CONFIG).read_text(encoding="utf-8")))
     base = load_base(cell.model, resolved.models[cell.model], precision, quantization=technique.quantization)
-    if technique.kind == "adapter":
-        model = merged(base.model, best, technique.title)
-    else:
-        model = type(base.model).from_pretrained(str(best))
-    if hasattr(model.config, "auto_map"):
-        # The weights are in the order of transformers' own class, not of the code the checkpoint came with.
-        del model.config.auto_map
-    model.save_pretrained(folder)
+    try:
+        model = merged(base.model, best) if technique.kind == "adapter" else type(base.model).from_pretrained(str(best))
+        if hasattr(model.config, "auto_map"):
+            # The weights are in the order of transformers' own class, not of the code the checkpoint came with.
+            del model.config.auto_map
+        model.save_pretrained(folder)
+    except (ValueError, RuntimeError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{technique.title} cannot be written as a whole model: {error}",
+            where=cell.id,
+            hint="Export the adapter without --merge." if technique.kind == "adapter" else None,
+        ) from error
     base.tokenizer.save_pretrained(folder)
 
 
-def merged(base_model: Any, adapter: Path, technique: str) -> Any:
-    """A base model with an adapter merged into it, whose weights are its own.
-
-    Raises:
-        UserError: peft cannot merge the adapter.
-    """
+def merged(base_model: Any, adapter: Path) -> Any:
+    """A base model with an adapter merged into it."""
     if getattr(base_model, "is_quantized", False):
         base_model = base_model.dequantize()
     model = peft.PeftModel.from_pretrained(base_model, str(adapter))
     _untie(model)
-    try:
-        whole: Any = model.merge_and_unload(safe_merge=True)
-    except (ValueError, NotImplementedError, AttributeError, TypeError) as error:
-        raise UserError(
-            f"peft cannot merge {technique} into a model: {error}",
-            where="--merge",
-            hint="Export the adapter without --merge.",
-        ) from error
+    whole: Any = model.merge_and_unload(safe_merge=True)
     embeddings = whole.get_input_embeddings(), whole.get_output_embeddings()
     if whole.config.tie_word_embeddings and len({layer.weight.data_ptr() for layer in embeddings if layer}) > 1:
         whole.config.tie_word_embeddings = False
@@ -133,14 +127,19 @@ def merged(base_model: Any, adapter: Path, technique: str) -> Any:
 
 
 def _untie(model: peft.PeftModel) -> None:
-    """Give adapted layers weights of their own where they share them, such as an output layer with the embedding."""
+    """Give layers weights of their own where merging or saving would confuse them with others that they share them with.
+
+    These are adapted layers, such as an output layer that shares the embedding's, and layers that peft has doubled.
+    """
     uses = Counter(weight.data_ptr() for _, weight in model.named_parameters(remove_duplicate=False))
-    for layer in model.modules():
-        if isinstance(layer, BaseTunerLayer):
-            inner = layer.get_base_layer()
-            for name, weight in list(inner.named_parameters(recurse=False)):
-                if uses[weight.data_ptr()] > 1:
-                    inner.register_parameter(name, torch.nn.Parameter(weight.detach().clone(), requires_grad=False))
+    doubled = getattr(model.active_peft_config, "layer_replication", None)
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    layers = [layer.get_base_layer() for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+    layers += [layer for layer in model.modules() if doubled and layer not in ends]
+    for layer in layers:
+        for name, weight in list(layer.named_parameters(recurse=False)):
+            if uses[weight.data_ptr()] > 1:
+                layer.register_parameter(name, torch.nn.Parameter(weight.detach().clone(), requires_grad=False))
 
 
 def check_mergeable(technique: str, config: Mapping[str, Any]) -> None:

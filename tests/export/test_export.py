@@ -69,7 +69,7 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[Cell, P
 
 
 def unchecked(run: Run, cell: Cell, folder: Path, *, merge: bool = False) -> Path:
-    """An exported folder, its base model called by where it lies, that raypeft itself has not compared with the test."""
+    """An exported folder that raypeft has not compared with the test, its base model called by where it lies."""
     folder.mkdir(parents=True)
     base = str(local_folder(cell.model, run.plan.resolved.models[cell.model]))
     write(run, cell, folder, merge=merge, base_model=base, name=str(folder), license="unknown", check=False)
