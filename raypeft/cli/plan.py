@@ -184,6 +184,8 @@ def _absent(cost: Cost, wanted: Sequence[Need], unreadable: Mapping[str, str]) -
 
 def _hours(seconds: float) -> str:
     hours = seconds / HOUR
+    if 0 < hours < 0.005:
+        return "< 0.01"
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2f}"
 
 

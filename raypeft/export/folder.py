@@ -127,7 +127,7 @@ def merged(base_model: Any, adapter: Path) -> Any:
 
 
 def _untie(model: peft.PeftModel) -> None:
-    """Give layers weights of their own where merging or saving would confuse them with others that they share them with.
+    """Give layers weights of their own where merging or saving would confuse them with those that share them.
 
     These are adapted layers, such as an output layer that shares the embedding's, and layers that peft has doubled.
     """

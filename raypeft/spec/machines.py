@@ -10,7 +10,7 @@ ARITHMETIC_SHARE, BANDWIDTH_SHARE = 0.35, 0.7  # what training and decoding with
 PASS_SECONDS = 0.025  # launching the kernels of one pass
 CPU_SHARE = 0.55  # of the measured product's speed, what training and decoding reach
 CPU_BANDWIDTH = 10e9  # bytes a second that one trial reads
-CPU_PASS_SECONDS = 0.015
+CPU_PASS_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
