@@ -135,7 +135,9 @@ def test_the_card_has_the_numbers_and_the_licence(run: Run, tmp_path: Path) -> N
         run.test_file(cell), {"cell": cell.id, "trial": "", "metrics": block(12.5, 37.5, 61.25, 58.0), "seconds": 1.0}
     )
     try:
-        export(run, cell, tmp_path / "out", base_model="org/base", license="mit", name="me/tuned")
+        (tmp_path / "out").mkdir()
+        names = {"base_model": "org/base", "license": "mit", "name": "me/tuned"}
+        write(run, cell, tmp_path / "out", merge=False, **names, check=False)
     finally:
         run.test_file(cell).unlink()
     metadata = front(tmp_path / "out")
