@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from raypeft.errors import UserError
 from raypeft.guards import GUARDS, installed
-from raypeft.manifest import listed_gpus
+from raypeft.hardware import listed_gpus
 
 EXTRAS = ("", "quantization")
 HUB_SECONDS = 5

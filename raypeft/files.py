@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from raypeft.errors import UserError
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8 as `write_bytes` does."""
@@ -24,6 +26,25 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_unwritable(path: Path, where: str) -> None:
+    """Raise unless a file can be made in a place; the folders above it are made.
+
+    Args:
+        path: of the file.
+        where: what it was asked for by, for the message.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", where=where) from error
 
 
 def write_json(path: Path, content: Any) -> None:

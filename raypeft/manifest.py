@@ -1,14 +1,12 @@
 """The manifest of a run: what it ran with, and on what."""
 
-import hashlib
 import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,25 +14,34 @@ import psutil
 from raypeft import __version__
 from raypeft.data.sources import SPLITS, content_hash, load_split, read_split
 from raypeft.errors import UserError
-from raypeft.files import write_json
+from raypeft.files import read_json, write_json
+from raypeft.hardware import capabilities, cpu, listed_gpus, output
+from raypeft.hub import cached_snapshot
+from raypeft.modeling.contents import content_of
 from raypeft.run import Run
+from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.identity import RESULTS_VERSION
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Plan
+from raypeft.spec.precision import Effective
+from raypeft.spec.precision import foreseen as foreseen_precision
 
-SAMPLE = 2**20
 PACKAGES = ("torch", "ray", "optuna", "transformers", "peft", "accelerate", "tokenizers", "codebleu", "numpy")
+OPTIONAL_PACKAGES = ("bitsandbytes",)
 
 
-def write_manifest(run: Run, revisions: Mapping[str, Mapping[str, str]] | None = None) -> None:
-    """Check that data and models are there, and write the manifest once; later executions must find the same data.
+def write_manifest(
+    run: Run, revisions: Mapping[str, Mapping[str, str]] | None = None, *, elsewhere: bool = False
+) -> None:
+    """Check that data and models are there, and write the manifest once; later executions must find the same.
 
     Args:
         run: the run.
         revisions: commit of each entry on the hub, by `models` and `datasets` and by name.
+        elsewhere: whether trials may run on other machines than this one.
 
     Raises:
-        UserError: data or a model is missing, or the data differ from those the run began with.
+        UserError: data or a model is missing, or differs from what the run began with.
     """
     revisions = revisions or {}
     plan = Plan(run.plan.resolved.pinned(revisions))
@@ -50,6 +57,12 @@ def write_manifest(run: Run, revisions: Mapping[str, Mapping[str, str]] | None =
                 where=str(run.folder),
                 hint="Restore the data, or start anew with --fresh or another --out.",
             )
+        if changed := _changed_models(known, models):
+            raise UserError(
+                f"the files of {', '.join(changed)} differ from those this run began with",
+                where=str(run.folder),
+                hint="Restore the model's folder, or start anew with --fresh or another --out.",
+            )
         return
     study = plan.resolved.study
     write_json(
@@ -60,13 +73,14 @@ def write_manifest(run: Run, revisions: Mapping[str, Mapping[str, str]] | None =
             "git": _git(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
-            "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+            "versions": versions(),
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "cpu": _cpu(),
+            "cpu": cpu(),
             "cores": psutil.cpu_count(logical=True),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "gpus": _gpus(plan),
+            "precision": _precisions(plan, elsewhere=elsewhere),
             "datasets": datasets,
             "models": models,
             "revisions": revisions,
@@ -103,6 +117,8 @@ def foreseen(plan: Plan, absent: Container[str]) -> dict[str, Any]:
     return {
         "results_version": RESULTS_VERSION,
         "gpus": _gpus(plan),
+        "precision": _precisions(plan, elsewhere=False),
+        "versions": versions(),
         "datasets": {name: _data_hashes(plan, name) for name in data},
         "models": {name: model_source(plan, name) for name in resolved.models if name not in absent},
     }
@@ -174,51 +190,51 @@ def model_source(plan: Plan, name: str) -> dict[str, Any]:
         return {"hub": entry.hub, "revision": entry.revision}
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} holds no model: there is no config.json", where=where)
-    return {"folder": entry.folder, "sha256": sampled_hash(folder)}
+    return {"folder": entry.folder, "sha256": content_of(folder)}
 
 
-def sampled_hash(folder: Path) -> str:
-    """sha256 over the files of a model folder: name, size, first and last MiB, so that large weights take no time."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        size = file.stat().st_size
-        digest.update(f"{file.name}\n{size}\n".encode())
-        with file.open("rb") as stream:
-            digest.update(stream.read(SAMPLE))
-            stream.seek(max(SAMPLE, size - SAMPLE))
-            digest.update(stream.read(SAMPLE))
-    return digest.hexdigest()
+def versions() -> dict[str, str]:
+    """Versions of the packages that results depend on, as far as they are installed."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    for name in OPTIONAL_PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _changed_models(known: Mapping[str, Any], models: Mapping[str, Any]) -> list[str]:
+    """Models whose folders hold something else than a run's manifest says; one of another version hashes otherwise."""
+    if known.get("results_version") != RESULTS_VERSION:
+        return []
+    return [
+        name for name, found in models.items() if found.get("sha256") != known["models"].get(name, {}).get("sha256")
+    ]
+
+
+def _precisions(plan: Plan, *, elsewhere: bool) -> dict[str, Effective | None]:
+    """What each model computes in, none where it cannot be told before a trial runs."""
+    resolved = plan.resolved
+    on_gpus, precision = resolved.study.resources.gpus_per_trial > 0, resolved.study.training.precision
+    found = (None if elsewhere else capabilities()) if on_gpus else []
+    return {
+        name: foreseen_precision(precision, _model_type(name, entry), found) for name, entry in resolved.models.items()
+    }
+
+
+def _model_type(name: str, entry: ModelEntry) -> str | None:
+    """What transformers calls the architecture, by the model's configuration where it is here."""
+    folder = entry.path(f"catalogue.models.{name}.folder") or cached_snapshot(str(entry.hub), entry.revision)
+    config = read_json(folder / "config.json") if folder else None
+    return config.get("model_type") if isinstance(config, dict) else None
 
 
 def _git() -> str | None:
     """Commit of the checkout that the package runs from, marked where it has changes."""
     checkout = PACKAGE.parent
     return (
-        _output("git", "-C", str(checkout), "describe", "--always", "--dirty") if (checkout / ".git").exists() else None
+        output("git", "-C", str(checkout), "describe", "--always", "--dirty") if (checkout / ".git").exists() else None
     )
-
-
-def _cpu() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            return next(line.split(":", 1)[1].strip() for line in stream if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _gpus(plan: Plan) -> list[str]:
     return listed_gpus() if plan.resolved.study.resources.gpus_per_trial else []
-
-
-def listed_gpus() -> list[str]:
-    """This machine's GPUs with their memory, as NVIDIA's tool lists them."""
-    listing = _output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
-    return [line.strip() for line in (listing or "").splitlines() if line.strip()]
-
-
-def _output(*command: str) -> str | None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

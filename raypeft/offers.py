@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raypeft.run import Run
-from raypeft.spec.identity import RESULTS_VERSION, cell_identity, icl_identity
+from raypeft.spec.identity import RESULTS_VERSION, cell_identity, icl_identity, precision_of
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.technique import Technique
 
@@ -118,7 +118,11 @@ def offer_of(
     # what it took over itself may come from a run that is not sound
     return Offer(
         source.folder,
-        [cell for cell in found.cells if "origin" not in (source.selection(cell) or {})],
+        [
+            cell
+            for cell in found.cells
+            if "origin" not in (source.selection(cell) or {}) and not _rest_was_fp32(source, cell)
+        ],
         [job for job in found.jobs if "origin" not in (source.icl(job) or {})],
     )
 
@@ -128,6 +132,12 @@ def is_sound(plan: Plan) -> bool:
     was, whatever the order, since one worker runs many cells.
     """
     return all(_is_harmless(technique) for technique in plan.resolved.techniques.values())
+
+
+def _rest_was_fp32(source: Run, cell: Cell) -> bool:
+    """Whether a cell of version 1 had fp32 beside quantised weights where half precision was asked for."""
+    quantized = source.plan.resolved.techniques[cell.technique].quantization is not None
+    return quantized and precision_of(source.plan, source.manifest(), cell.model) != "fp32"
 
 
 def _is_harmless(technique: Technique) -> bool:
@@ -141,15 +151,26 @@ def _same_cell(plan: Plan, manifest: Mapping[str, Any], source: Run, cell: Cell)
     selection = source.selection(cell)
     if not selection or not selection["trial"] or not set(selection["trials"]) <= REPEATABLE:
         return False
-    if any(source.test(cell, dataset) is None for dataset in source.plan.tests(cell)):
+    tests = [source.test(cell, dataset) for dataset in source.plan.tests(cell)]
+    if not all(tests) or not _same_precision(plan, manifest, cell.model, tests):
         return False
     return cell_identity(source.plan, source.manifest(), cell) == cell_identity(plan, manifest, cell)
 
 
 def _same_job(plan: Plan, manifest: Mapping[str, Any], source: Run, job: IclJob) -> bool:
-    if job not in source.plan.icl_jobs or source.icl(job) is None:
+    if job not in source.plan.icl_jobs or (result := source.icl(job)) is None:
+        return False
+    if not _same_precision(plan, manifest, job.model, [result]):
         return False
     return icl_identity(source.plan, source.manifest(), job) == icl_identity(plan, manifest, job)
+
+
+def _same_precision(
+    plan: Plan, manifest: Mapping[str, Any], model: str, results: Iterable[Mapping[str, Any] | None]
+) -> bool:
+    """Whether results were computed in what the plan's model will compute in, as far as they say so themselves."""
+    here = precision_of(plan, manifest, model)
+    return here is not None and all(result and result.get("precision", here) == here for result in results)
 
 
 def _count(number: int, name: str) -> str:

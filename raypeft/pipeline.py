@@ -57,7 +57,8 @@ def study(
     if not run.study_file.exists():
         write_text(run.study_file, resolved.dump())
     repairs = mend(run)
-    write_manifest(run, provide(resolved.pinned(run.manifest().get("revisions", {})), console))
+    revisions = provide(resolved.pinned(run.manifest().get("revisions", {})), console)
+    write_manifest(run, revisions, elsewhere=ray_address is not None)
     run = Run(run.folder)  # its plan has the recorded revisions
     with Progress(plan, console) as progress:
         for line in [*repairs, *remarks(plan, run.manifest()["datasets"]), *reuse(run, sources)]:

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from raypeft.offers import Offer, offer_of, open_work
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, IclJob
 
+COMPUTING = ("torch", "transformers", "peft", "bitsandbytes")
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -46,7 +47,7 @@ def reuse(run: Run, sources: Iterable[Run]) -> list[str]:
         sources: runs to look in, the first that has something gives it.
 
     Returns:
-        A line for each source that something was taken from.
+        A line for each source that something was taken from, and one where it has other versions of what computes.
     """
     _complete_ledger(run)
     plan, manifest = run.plan, run.manifest()
@@ -63,8 +64,19 @@ def reuse(run: Run, sources: Iterable[Run]) -> list[str]:
         cells, jobs = taken.without(cells, jobs)
         if taken.cells or taken.jobs:
             said.append(f"Taken over from {source.folder}: {taken.text(names=True)}")
+            if others := _other_versions(source, manifest):
+                said.append(f"  It was computed with {others}")
     _complete_ledger(run)
     return said
+
+
+def _other_versions(source: Run, manifest: Mapping[str, Any]) -> str:
+    """Versions in which a source differs from a run, of the packages that compute."""
+    there, here = source.manifest().get("versions", {}), manifest.get("versions", {})
+    differing = [name for name in COMPUTING if there.get(name) != here.get(name)]
+    return ", ".join(
+        f"{name} {there.get(name, 'not recorded')} (here {here.get(name, 'not installed')})" for name in differing
+    )
 
 
 def _runs(folder: Path) -> Iterator[Run]:

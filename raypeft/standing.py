@@ -99,7 +99,8 @@ def _offers(
     if manifest:
         plan = Plan(plan.resolved.pinned(manifest.get("revisions", {})))
     else:
-        plan, manifest = _foreseen(plan, absent)
+        elsewhere = {cell.model for source in sources for cell in source.plan.cells}
+        plan, manifest = _foreseen(plan, {*absent, *(plan.resolved.models.keys() - elsewhere)})
     models, data = manifest["models"], manifest["datasets"]
     known = [cell for cell in cells if cell.model in models and {cell.dataset, *plan.tests(cell)} <= data.keys()]
     known_jobs = [job for job in jobs if job.model in models and job.dataset in data]

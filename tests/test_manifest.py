@@ -11,8 +11,8 @@ import pytest
 
 from raypeft import __version__, manifest
 from raypeft.errors import UserError
-from raypeft.files import read_json, write_bytes, write_json, write_text
-from raypeft.manifest import add_gpus, data_hashes, model_source, remarks, sampled_hash, write_manifest
+from raypeft.files import read_json, write_json, write_text
+from raypeft.manifest import add_gpus, data_hashes, model_source, remarks, write_manifest
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
@@ -64,24 +64,62 @@ def test_a_manifest_says_what_the_run_began_with(run: Run) -> None:
         "validation": 2,
         "test": 1,
     }
-    # the only file of the model: its name, its size and its two bytes
-    digest = hashlib.sha256(b"config.json\n2\n{}").hexdigest()
+    digest = hashlib.sha256(f"config.json\n{hashlib.sha256(b'{}').hexdigest()}\n".encode()).hexdigest()
     assert found["models"] == {"own-model": {"folder": "${OWN_MODEL}", "sha256": digest}}
     assert found["seeds"] == {"search": 1, "training": 2, "data": 3, "icl": [4, 5]}
 
 
-def test_a_models_weights_are_known_by_their_size_and_both_ends(tmp_path: Path) -> None:
-    def known_by(weights: bytes) -> str:
-        write_bytes(tmp_path / "model.safetensors", weights)
-        return sampled_hash(tmp_path)
+def test_a_run_does_not_go_on_with_another_model(run: Run, tmp_path: Path) -> None:
+    write_manifest(run)
+    (tmp_path / "model" / "README.md").write_text("Words.")
+    write_manifest(run)
+    (tmp_path / "model" / "config.json").write_text('{"vocab_size": 7}')
+    with pytest.raises(UserError) as caught:
+        write_manifest(run)
+    assert str(caught.value) == (
+        f"{run.folder}: the files of own-model differ from those this run began with\n"
+        "Restore the model's folder, or start anew with --fresh or another --out."
+    )
 
-    mib = 2**20
-    weights = bytes(3 * mib)
-    expected = hashlib.sha256(b"model.safetensors\n3145728\n" + bytes(2 * mib)).hexdigest()
-    assert known_by(weights) == expected
-    assert known_by(b"\1" + weights[1:]) != expected != known_by(weights[1:] + b"\1")
-    assert known_by(weights + b"\0") != expected
-    assert known_by(bytes(mib + 5)) == hashlib.sha256(b"model.safetensors\n1048581\n" + bytes(mib + 5)).hexdigest()
+
+@pytest.mark.parametrize(
+    ("cards", "settings", "expected"),
+    [
+        ([], [], "fp32"),
+        (["8.6"], [], "bf16"),
+        (["7.5", "7.5"], [], "fp16"),
+        (["7.5", "9.0"], [], None),
+        (["[N/A]"], [], None),
+        (["7.5"], ["training.precision=bf16"], "bf16"),
+        (["8.6"], ["resources.gpus_per_trial=0"], "fp32"),
+    ],
+)
+def test_the_precision_that_models_come_to_is_recorded(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cards: list[str], settings: list[str], expected: str
+) -> None:
+    """By the compute capability of the GPUs: bf16 from 8.0 on."""
+    tool = tmp_path / "nvidia-smi"
+    lines = "".join(f"echo '{card}'\n" for card in cards)
+    tool.write_text(f"#!/bin/sh\n{lines or 'exit 9'}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    write_text(tmp_path / "model" / "config.json", '{"model_type": "llama"}')
+    write_text(run.study_file, resolve(str(tmp_path / "own.yaml"), settings=settings).dump())
+    write_manifest(run)
+    assert run.manifest()["precision"] == {"own-model": expected}
+
+
+def test_a_t5_takes_fp32_for_fp16_and_another_machines_cards_are_not_known(run: Run, tmp_path: Path) -> None:
+    write_text(tmp_path / "model" / "config.json", '{"model_type": "t5"}')
+    settings = ["training.precision=fp16"]
+    write_text(run.study_file, resolve(str(tmp_path / "own.yaml"), settings=settings).dump())
+    write_manifest(run, elsewhere=True)
+    assert run.manifest()["precision"] == {"own-model": "fp32"}
+    run.manifest_file.unlink()
+    write_text(run.study_file, resolve(str(tmp_path / "own.yaml")).dump())
+    write_manifest(Run(run.folder), elsewhere=True)
+    assert run.manifest()["precision"] == {"own-model": None}
 
 
 def test_a_checkout_is_known_by_its_commit(run: Run) -> None:

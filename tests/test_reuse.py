@@ -1,6 +1,7 @@
 """Cells and in-context-learning runs taken over from other runs."""
 
 import json
+import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,7 @@ from raypeft.pipeline import pending
 from raypeft.reuse import reuse, runs_in, siblings
 from raypeft.run import Run
 from raypeft.spec.identity import cell_identity, icl_identity
+from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.ledger import Ledger, remaining
@@ -194,6 +196,64 @@ def test_other_weights_in_the_same_folder_are_another_model(source: Run, tmp_pat
     changed["models"]["tiny-decoder"]["sha256"] = "0" * 64
     write_json(source.manifest_file, changed)
     assert reuse(start(tmp_path / "second"), [source]) == []
+
+
+def test_where_a_model_lies_does_not_count_but_every_byte_of_it(tmp_path: Path) -> None:
+    def copy(name: str) -> Path:
+        folder = tmp_path / name / "model"
+        shutil.copytree(PACKAGE / "embedded" / "models" / "tiny-decoder", folder)
+        return folder
+
+    def entry(folder: Path) -> str:
+        return f"catalogue.models.mine={{title: M, folder: '{folder}', architecture: decoder, family: llama}}"
+
+    first, moved, other = copy("a"), copy("b"), copy("c")
+    (moved / "README.md").write_text("Moved.")
+    weights = bytearray((other / "model.safetensors").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (other / "model.safetensors").write_bytes(weights)
+    cell = Cell("mine", "snippets", "lora")
+    found = [
+        cell_identity(run.plan, run.manifest(), cell)
+        for folder in (first, moved, other)
+        for run in [start(tmp_path / folder.parent.name, "models=[mine]", entry(folder))]
+    ]
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "results", "setting", "taken"),
+    [
+        ({"precision": {"tiny-decoder": "fp32"}}, {"precision": "fp32"}, "", True),
+        ({"precision": {"tiny-decoder": "bf16"}}, {"precision": "bf16"}, "", False),
+        ({"precision": {"tiny-decoder": "bf16"}}, {"precision": "bf16"}, "training.precision=bf16", True),
+        ({"precision": {"tiny-decoder": None}}, {}, "", False),
+        ({"precision": {"tiny-decoder": "fp32"}}, {"precision": "bf16"}, "", False),
+        ({"gpus": []}, {}, "", True),
+        ({"gpus": ["NVIDIA A, 24564 MiB"]}, {}, "", False),
+    ],
+)
+def test_only_what_was_computed_in_the_same_precision_is_taken(
+    source: Run, tmp_path: Path, recorded: dict[str, Any], results: dict[str, Any], setting: str, taken: bool
+) -> None:
+    """Runs of before have not recorded it; those without a GPU computed in fp32, and of the others it is not known."""
+    manifest = {key: value for key, value in source.manifest().items() if key != "precision"}
+    write_json(source.manifest_file, manifest | recorded)
+    for file in (source.test_file(LORA), source.icl_file(JOB)):
+        write_json(file, {**read_json(file), **results})
+    run = start(tmp_path / "second", *([setting] if setting else []))
+    assert bool(reuse(run, [source])) == taken
+    assert (run.selection(LORA) is not None, run.icl(JOB) is not None) == (taken, taken)
+
+
+def test_other_versions_of_what_computes_are_said(source: Run, tmp_path: Path) -> None:
+    versions = source.manifest()["versions"] | {"torch": "2.0.0", "peft": "0.1.0", "ray": "1.0.0"}
+    write_json(source.manifest_file, {**source.manifest(), "versions": versions})
+    run = start(tmp_path / "second")
+    here = run.manifest()["versions"]
+    assert reuse(run, [source])[1:] == [
+        f"  It was computed with torch 2.0.0 (here {here['torch']}), peft 0.1.0 (here {here['peft']})"
+    ]
 
 
 @pytest.mark.parametrize("states", [("finished", "oom", "finished"), ("finished", "stopped", "error")])

@@ -1,6 +1,7 @@
 """raypeft evaluate: weights made elsewhere, by a study's protocol."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from raypeft.cli.arguments import JsonOption
 from raypeft.cli.output import counting
 from raypeft.errors import UserError
-from raypeft.files import write_json, write_lines
+from raypeft.files import refuse_unwritable, write_json, write_lines
 from raypeft.guards import check_versions
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
@@ -47,8 +48,11 @@ def evaluate(
         raise UserError(f"'{quantization}' is unknown", where="--quantization", hint="It is 8bit or 4bit.")
     if adapter and _looks_local(adapter) and not (Path(adapter) / "adapter_config.json").is_file():
         raise UserError("holds no adapter: there is no adapter_config.json", where=f"--adapter {adapter}")
-    if out and out.exists():
-        raise UserError("exists already", where=f"--out {out}")
+    if out:
+        for file in (out, _metrics_file(out)):
+            if file.exists():
+                raise UserError("exists already", where=f"--out {file}")
+        refuse_unwritable(_metrics_file(out), f"--out {out}")
     plan = Plan(_resolved(model, dataset, study, beams, candidates, set_ or []))
     (name,) = plan.resolved.study.datasets
     check_versions()
@@ -61,13 +65,32 @@ def evaluate(
     with counting(f"Decoding {split} items", len(items)) as progress:
         result, rows = evaluate_given(plan, base, adapter, name, items, progress)
     result["split"] = split
-    if out:
-        write_lines(out, rows)
-        write_json(out.with_name(f"{out.stem}.metrics.json"), result)
+    lost = _write(out, rows, result) if out else None
     if as_json:
         typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         typer.echo("\n".join(_lines(result)))
+    if lost:
+        raise lost
+
+
+def _metrics_file(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.metrics.json")
+
+
+def _write(out: Path, rows: list[dict[str, Any]], result: dict[str, Any]) -> UserError | None:
+    """Write what was found where it was asked for; else keep it in a temporary folder, and say where."""
+    try:
+        write_lines(out, rows)
+        write_json(_metrics_file(out), result)
+    except OSError as error:
+        kept = Path(tempfile.mkdtemp(prefix="raypeft-evaluate-")) / "predictions.jsonl"
+        write_lines(kept, rows)
+        write_json(_metrics_file(kept), result)
+        return UserError(
+            f"cannot be written any more: {error.strerror or error}; all is in {kept.parent}", where=f"--out {out}"
+        )
+    return None
 
 
 def _looks_local(adapter: str) -> bool:

@@ -1,6 +1,7 @@
 """What `raypeft study NAME --plan` prints."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -13,7 +14,8 @@ from raypeft.hub.fetching import size
 from raypeft.hub.study import Need, cached, needs
 from raypeft.run import Run
 from raypeft.spec.catalogue import SPLITS, Split
-from raypeft.spec.cost import GPU, Cost, measured
+from raypeft.spec.cost import Cost, measured
+from raypeft.spec.machines import PAPER, machine_here
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy
 from raypeft.standing import Standing, standing
@@ -42,7 +44,7 @@ def show_plan(plan: Plan, folder: Path, sources: Sequence[Run], *, fresh: bool) 
         space = resolved.techniques[cell.technique].search
         first = resolved.point_name(cell.technique, resolved.points[cell.technique])
         searched = ", ".join(space) if study.mode == "search" else f"nothing: {first}"
-        hours = _hours(cost.cell_seconds(cell))
+        hours = _hours(cost.cell_seconds(cell) * cost.share)
         row = [cell.model, cell.dataset, cell.technique, str(study.trials), hours, *memory.of(cell), searched]
         table.add_row(*row)
     print_lines(table)
@@ -86,13 +88,13 @@ def _cost(plan: Plan, folder: Path, unreadable: Mapping[str, str]) -> Cost:
             items[name] = entry.expected_items
         elif entry.join is None and name not in unreadable and local_folder(name, entry) is not None:
             items[name] = {split: len(read_split(name, entry, split).items) for split in SPLITS}
-    cost = Cost(plan, items)
+    cost = Cost(plan, items, machine=machine_here(plan.resolved.study.resources))
     try:
         same = Run(folder).plan.cells
     except UserError:
         return cost
     known = {cell.id for cell in plan.cells} & {cell.id for cell in same}
-    return Cost(plan, items, measured(cost, (row for row in Run(folder).reports() if row["cell"] in known)))
+    return replace(cost, pace=measured(cost, (row for row in Run(folder).reports() if row["cell"] in known)))
 
 
 def _unreadable(resolved: ResolvedStudy) -> dict[str, str]:
@@ -137,26 +139,30 @@ def _left(cost: Cost, found: Standing) -> list[str]:
     """Hours of what is left, where something is done."""
     if not (found.trials or found.jobs or found.offers):
         return []
-    at_once = cost.plan.resolved.study.resources.gpus_per_trial or 1
-    seconds = found.seconds_left(cost) * at_once
+    seconds = found.seconds_left(cost) * cost.share
     return [f"           of which {f'about {_hours(seconds)} hours are' if seconds else 'nothing is'} left"]
 
 
 def _time(cost: Cost, folder: Path) -> list[str]:
-    """GPU-hours: expected, at most, and what they rest on."""
+    """Hours: expected, at most, and what they rest on; without measured trials also those of the paper's card."""
     plan = cost.plan
     cells = sum(cost.cell_seconds(cell) for cell in plan.cells)
     longest = sum(cost.cell_seconds(cell, plan.reports) for cell in plan.cells)
     icl = sum(map(cost.icl_seconds, plan.icl_jobs))
-    at_once = plan.resolved.study.resources.gpus_per_trial or 1
-    icl_part = f", {_hours(icl * at_once)} of them for ICL" if plan.icl_jobs else ""
-    longest_part = f"; {_hours((longest + icl) * at_once)} if no trial is stopped early" if longest > cells else ""
-    basis = (
-        f"at the pace of {cost.pace.trials} measured trials in {folder}"
-        if cost.pace.trials
-        else f"on one {GPU}, by an assumed throughput (docs/studies.md) that measured trials correct"
+    icl_part = f", {_hours(icl * cost.share)} of them for ICL" if plan.icl_jobs else ""
+    longest_part = f"; {_hours((longest + icl) * cost.share)} if no trial is stopped early" if longest > cells else ""
+    lines = [f"Time       about {_hours((cells + icl) * cost.share)} hours{icl_part}{longest_part}"]
+    if cost.pace.trials:
+        return [*lines, f"           at the pace of {cost.pace.trials} measured trials in {folder}"]
+    one = "one " if cost.machine.gpu else ""
+    lines.append(
+        f"           on {one}{cost.machine.name}, by assumptions (docs/studies.md) that measured trials correct"
     )
-    return [f"Time       about {_hours((cells + icl) * at_once)} hours{icl_part}{longest_part}", f"           {basis}"]
+    if cost.machine != PAPER:
+        there = replace(cost, machine=PAPER)
+        seconds = sum(map(there.cell_seconds, plan.cells)) + sum(map(there.icl_seconds, plan.icl_jobs))
+        lines.append(f"           about {_hours(seconds * there.share)} on one {PAPER.name}, the paper's card")
+    return lines
 
 
 def _absent(cost: Cost, wanted: Sequence[Need], unreadable: Mapping[str, str]) -> list[str]:
@@ -178,6 +184,8 @@ def _absent(cost: Cost, wanted: Sequence[Need], unreadable: Mapping[str, str]) -
 
 def _hours(seconds: float) -> str:
     hours = seconds / HOUR
+    if 0 < hours < 0.005:
+        return "< 0.01"
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2f}"
 
 

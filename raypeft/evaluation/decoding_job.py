@@ -9,6 +9,7 @@ from raypeft.data.prompts import draw_examples
 from raypeft.data.sources import Item, load_split
 from raypeft.decoding.fitting import decode_fitting
 from raypeft.evaluation.jobs import Job
+from raypeft.evaluation.restored import check_restored
 from raypeft.files import write_json, write_lines
 from raypeft.metrics.items import measure
 from raypeft.modeling.adapters import adapted
@@ -16,6 +17,7 @@ from raypeft.modeling.fitting import check_prompts
 from raypeft.modeling.gpu import limit_gpu_memory
 from raypeft.modeling.loading import Base, study_base
 from raypeft.modeling.memory import Peaks
+from raypeft.modeling.precision import name_of
 from raypeft.run import Run, scores_file
 from raypeft.spec.plan import IclJob, Plan
 from raypeft.training.data import beam_settings, limits_of, prompts_of
@@ -54,6 +56,7 @@ def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, An
             seed=plan.resolved.study.training.seed,
             saved=run.cell_folder(job.target) / "best",
         ) as model:
+            check_restored(plan, base, model, job.target, selection)
             rows, searched = decode_items(plan, base, model, job.dataset, items, prompts, decode_batch)
         if base.changed:
             run.note(f"{job.id} left the base model changed ({base.changed}): it is loaded anew")
@@ -69,6 +72,7 @@ def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, An
         "metrics": scores.block(),
         "seconds": time.monotonic() - started,
         **peaks.as_report(),
+        "precision": name_of(base.dtype),
         "decode_batch": searched,
         "beams": plan.resolved.study.test.beams,
         "candidates": plan.resolved.study.test.candidates,

@@ -1,6 +1,7 @@
 """The model card of an exported folder."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from raypeft import __version__
-from raypeft.data.chat import ChatPrompts
-from raypeft.data.prompts import Prompts
 from raypeft.export.snippet import Snippet
 from raypeft.modeling.qkv import NATIVE_CORES
-from raypeft.report.formatting import count, hyperparameters, loss, percent
+from raypeft.report.formatting import count, hyperparameters, loss, markdown, one_line, percent, printable
 from raypeft.run import Run
 from raypeft.spec.catalogue import Architecture, DatasetEntry
 from raypeft.spec.documents import dump_yaml
@@ -29,8 +28,7 @@ class Export:
     Attributes:
         base_model: hub id or folder of the base model, as the user wants it called.
         architecture: decoder or encoder-decoder.
-        prompts: how the model is prompted.
-        folder: name of the exported folder, or its repository.
+        snippet: the lines of Python that use it.
         merged: whether the adapter is merged into the base model.
         license: identifier of the licence it is passed on under.
     """
@@ -39,8 +37,7 @@ class Export:
     cell: Cell
     base_model: str
     architecture: Architecture
-    prompts: Prompts
-    folder: str
+    snippet: Snippet
     merged: bool
     license: str
 
@@ -54,9 +51,10 @@ def card(export: Export) -> str:
     tests = {name: found for name in run.plan.tests(cell) if (found := run.test(cell, name)) is not None}
     whole = technique.kind == "full"
     title = f"{model.title}, {technique.title}, {dataset.title}"
-    prompt = export.prompts.test("{intent}")
+    prompt = printable(export.snippet.prompt)
     return _template().render(
-        front=f"---\n{dump_yaml(_front(export, title, tests))}---",
+        front=f"---\n{dump_yaml(_in_lines(_front(export, title, tests)))}---",
+        fence=_fence(prompt, at_least=3),
         title=title,
         technique=technique.title,
         model=model.title,
@@ -77,12 +75,12 @@ def card(export: Export) -> str:
         criterion="lowest validation loss" if selection["select_by"] == "loss" else "highest validation EM@10",
         considered=f"{selection['considered']} trial{'' if selection['considered'] == 1 else 's'}",
         validation_loss=loss(selection["validation_loss"]),
-        snippet=_snippet(export, prompt),
+        snippet=str(export.snippet),
         prompt=prompt,
-        stop_strings=" or ".join(f"`{json.dumps(stop)}`" for stop in dataset.stop_strings),
+        stop_strings=[json.dumps(stop) for stop in dataset.stop_strings],
         max_new_tokens=dataset.max_code_tokens,
         training=_training(export, selection),
-        data_source=f"`{dataset.hub}`" if dataset.hub else "read from files",
+        data_source=dataset.hub,
         license=export.license,
         versions=", ".join(f"{name} {version}" for name, version in _versions(run).items()),
     )
@@ -100,9 +98,36 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown
+        autoescape=False,  # Markdown, for which every text goes through one of the filters
     )
+    environment.filters |= {"text": _text, "code": _code}
     return environment.get_template("card.md.j2")
+
+
+def _text(value: str) -> str:
+    """A text in one line that Markdown leaves alone."""
+    return markdown(one_line(value))
+
+
+def _code(value: str) -> str:
+    """A text in one line as code."""
+    text = one_line(value)
+    fence = _fence(text, at_least=1)
+    return f"{fence}{text}{fence}" if fence == "`" else f"{fence} {text} {fence}"
+
+
+def _fence(text: str, *, at_least: int) -> str:
+    """More backticks than stand in a text beside each other."""
+    return "`" * max(at_least, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+
+
+def _in_lines(value: Any) -> Any:
+    """Metadata whose texts are one line each."""
+    if isinstance(value, dict):
+        return {key: _in_lines(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_in_lines(one) for one in value]
+    return one_line(value) if isinstance(value, str) else value
 
 
 def _front(export: Export, title: str, tests: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,9 +180,11 @@ def _notes(export: Export) -> list[str]:
         notes.append(f"The adapter was trained on {technique.quantization} weights; load the base model so too.")
     if technique.quantization and export.merged:
         notes.append(
-            f"The adapter was trained and tested on {technique.quantization} weights and is merged here into the "
-            "weights as they were before, so its results may differ a little from those below."
+            f"The adapter was trained and tested on {technique.quantization} weights, and is merged here into the "
+            "values that those stand for."
         )
+    if is_adapter and export.base_model == export.cell.model and not entry.hub:
+        notes.append(f"The base model has no address here: put its hub id or folder in place of {export.base_model}.")
     if entry.qkv_layout not in (None, NATIVE_CORES):
         layout = f"The base model's checkpoint lays out its attention rows for {entry.qkv_layout} cores"
         notes.append(
@@ -204,26 +231,3 @@ def _versions(run: Run) -> dict[str, str]:
         for name, version in manifest.get("versions", {}).items()
         if name in ("torch", "transformers", "peft")
     }
-
-
-def _snippet(export: Export, prompt: str) -> str:
-    resolved = export.run.plan.resolved
-    technique, entry = resolved.techniques[export.cell.technique], resolved.models[export.cell.model]
-    dataset, test = resolved.datasets[export.cell.dataset], resolved.study.test
-    is_adapter = technique.kind == "adapter" and not export.merged
-    return str(
-        Snippet(
-            folder=export.folder,
-            base_model=export.base_model if is_adapter else None,
-            revision=entry.revision,
-            architecture=export.architecture,
-            quantization=technique.quantization,
-            cores=entry.qkv_layout if entry.qkv_layout != NATIVE_CORES else None,
-            prompt=prompt,
-            end=export.prompts.end if isinstance(export.prompts, ChatPrompts) else None,
-            beams=test.beams,
-            candidates=test.candidates,
-            max_new_tokens=dataset.max_code_tokens,
-            stop_strings=tuple(dataset.stop_strings),
-        )
-    )

@@ -4,15 +4,19 @@ import os
 import shutil
 from pathlib import Path
 
-from raypeft.data.chat import prompts_for
+from raypeft.data.chat import ChatPrompts, prompts_for
 from raypeft.errors import UserError
 from raypeft.export.card import UNKNOWN, Export, write_card
-from raypeft.export.folder import base_reference, export_adapter, export_model
+from raypeft.export.check import check_folder
+from raypeft.export.folder import base_reference, effective_precision, export_adapter, export_model, local_folder
+from raypeft.export.snippet import Snippet
+from raypeft.modeling.qkv import NATIVE_CORES
 from raypeft.modeling.source import model_config, model_tokenizer
 from raypeft.run import Run
 from raypeft.selection import selected
 from raypeft.spec.catalogue import Architecture
 from raypeft.spec.plan import Cell
+from raypeft.training.checkpoint import Checkpoint
 
 
 def export(
@@ -27,40 +31,106 @@ def export(
 ) -> None:
     """Write a cell's selected weights, with a model card, as others load them; all of it or nothing.
 
+    What is written is loaded in a process of its own as the card says, and must give the test's candidates.
+
     Args:
         run: the run.
         cell: its cell.
         folder: where to write; it must be empty or not exist.
         merge: merge the adapter into the base model and write the whole model.
-        base_model: what to call the base model; its hub id or folder in the study where nothing is given.
-        name: what the card calls the exported folder, where that is not its path.
+        base_model: what to call the base model; its hub id or name in the study where nothing is given.
+        name: what the card calls the exported folder, where that is not its own name.
         license: identifier for the card's metadata.
 
     Raises:
-        UserError: the cell has no selected weights, the folder holds something, or the technique cannot be merged.
+        UserError: the cell has no selected weights, the folder holds something or cannot be written, the technique
+            cannot be merged, or what is written is not the model that was tested.
     """
-    resolved = run.plan.resolved
-    selected(run, cell)
+    selection = selected(run, cell)
+    if damage := Checkpoint(run.cell_folder(cell) / "best", {}, None, selection.get("files", {})).damage():
+        raise UserError(f"the selected weights are damaged: {damage}", where=cell.id)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError("is not empty", where=str(folder), hint="Choose another folder.")
-    whole = resolved.techniques[cell.technique].kind == "full"
-    entry = resolved.models[cell.model]
-    base_model = base_model or base_reference(cell.model, entry)
-    config = model_config(cell.model, entry)
-    written = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    written.mkdir(parents=True)
+    place = folder.absolute()
+    made = [parent for parent in place.parents if not parent.exists()]
+    written = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
-        if whole or merge:
-            export_model(run, cell, written)
-        else:
-            export_adapter(run, cell, written, base_model)
-        architecture: Architecture = "encoder_decoder" if config.is_encoder_decoder else "decoder"
-        tokenizer = model_tokenizer(cell.model, entry)
-        prompts = prompts_for(resolved.study.protocol, cell.model, entry, tokenizer, architecture)
-        called = name or str(folder)
-        write_card(Export(run, cell, base_model, architecture, prompts, called, merge and not whole, license), written)
+        written.mkdir(parents=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        write(run, cell, written, merge=merge, base_model=base_model, name=name or place.name, license=license)
         if folder.exists():
             folder.rmdir()
         written.replace(folder)
+        made = []
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(written, ignore_errors=True)
+        for parent in made:
+            parent.rmdir()
+
+
+def write(
+    run: Run,
+    cell: Cell,
+    folder: Path,
+    *,
+    merge: bool,
+    base_model: str | None,
+    name: str,
+    license: str,
+    check: bool = True,
+) -> None:
+    """Write weights and card into an empty folder, and compare it with the test.
+
+    Args:
+        run, cell, merge, base_model, name, license: as `export` has them.
+        folder: where to write; it exists.
+        check: whether to compare.
+    """
+    resolved = run.plan.resolved
+    entry, technique = resolved.models[cell.model], resolved.techniques[cell.technique]
+    config = model_config(cell.model, entry)
+    whole = merge or technique.kind == "full"
+    precision = "fp32" if technique.kind == "full" else effective_precision(run, cell)
+    called = base_model or base_reference(cell.model, entry)
+    if whole:
+        export_model(run, cell, folder, precision)
+    else:
+        export_adapter(run, cell, folder, called)
+    architecture: Architecture = "encoder_decoder" if config.is_encoder_decoder else "decoder"
+    tokenizer = model_tokenizer(cell.model, entry)
+    prompts = prompts_for(resolved.study.protocol, cell.model, entry, tokenizer, architecture)
+    dataset, test = resolved.datasets[cell.dataset], resolved.study.test
+
+    def snippet(here: str, base: str, revision: str | None) -> Snippet:
+        return Snippet(
+            folder=here,
+            base_model=None if whole else base,
+            revision=revision,
+            remote_code=entry.trust_remote_code,
+            architecture=architecture,
+            precision=precision,
+            quantization=technique.quantization,
+            cores=entry.qkv_layout if entry.qkv_layout != NATIVE_CORES else None,
+            prompt=prompts.test("{intent}"),
+            end=prompts.end if isinstance(prompts, ChatPrompts) else None,
+            beams=test.beams,
+            candidates=test.candidates,
+            max_new_tokens=dataset.max_code_tokens,
+            stop_strings=tuple(dataset.stop_strings),
+        )
+
+    shown = snippet(name, called, entry.revision)
+    merged = merge and technique.kind == "adapter"
+    write_card(Export(run, cell, called, architecture, shown, merged, license), folder)
+    if check:
+        here = snippet(str(folder), str(local_folder(cell.model, entry)), None)
+        exact = precision == "fp32" and technique.quantization is None
+        check_folder(run, cell, here, prompts, exact=exact)
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"cannot be written: {error.strerror or error}", where=str(folder), hint="Choose another folder.")

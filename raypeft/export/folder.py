@@ -2,30 +2,54 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import peft
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 
 from raypeft.errors import UserError
 from raypeft.export.rows import to_checkpoint_rows
 from raypeft.files import write_json
+from raypeft.hub import model_snapshot
+from raypeft.modeling.conversion import CONFIG, WEIGHTS
 from raypeft.modeling.loading import load_base
+from raypeft.modeling.precision import Hardware, compute_dtype, name_of
 from raypeft.modeling.qkv import NATIVE_CORES
 from raypeft.modeling.source import model_config
 from raypeft.run import Run
 from raypeft.spec.catalogue import ModelEntry
+from raypeft.spec.identity import precision_of
 from raypeft.spec.plan import Cell
-
-WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
+from raypeft.spec.precision import Effective
 
 
 def base_reference(name: str, entry: ModelEntry) -> str:
-    """What the base model is called outside of the run: its hub id, else the folder it lies in."""
-    return str(entry.hub or entry.path(f"models.{name}.folder"))
+    """What the base model is called outside of the run: its hub id, else its name in the study."""
+    return entry.hub or name
+
+
+def local_folder(name: str, entry: ModelEntry) -> Path:
+    """Where the base model lies on this machine."""
+    return entry.path(f"models.{name}.folder") or model_snapshot(
+        str(entry.hub), revision=entry.revision, code=entry.trust_remote_code
+    )
+
+
+def effective_precision(run: Run, cell: Cell) -> Effective:
+    """What a cell's base model computed in when it was tested, else what it comes to here."""
+    tests = (run.test(cell, dataset) for dataset in run.plan.tests(cell))
+    recorded = next((found["precision"] for found in tests if found and "precision" in found), None)
+    known: Any = recorded or precision_of(run.plan, {"gpus": [], **run.manifest()}, cell.model)
+    if known is None:
+        entry, precision = run.plan.resolved.models[cell.model], run.plan.resolved.study.training.precision
+        known = name_of(compute_dtype(precision, model_config(cell.model, entry).model_type, Hardware.here()))
+    # What fp16 was computed in on a GPU, a CPU computes in fp32.
+    return "fp32" if known == "fp16" and not Hardware.here().gpu else known
 
 
 def export_adapter(run: Run, cell: Cell, folder: Path, base_model: str) -> None:
@@ -55,34 +79,68 @@ def export_adapter(run: Run, cell: Cell, folder: Path, base_model: str) -> None:
     write_json(folder / CONFIG, config)
 
 
-def export_model(run: Run, cell: Cell, folder: Path) -> None:
+def export_model(run: Run, cell: Cell, folder: Path, precision: Effective) -> None:
     """Write a whole model with its tokenizer: the fully fine-tuned one, or the base with the adapter merged into it.
 
-    An adapter of quantised weights is merged into the weights as they were before quantisation.
+    An adapter of quantised weights is merged into the values that those stand for.
 
     Args:
         run: the run.
         cell: its cell.
         folder: where to write; it exists.
+        precision: of the merged weights.
 
     Raises:
-        UserError: the technique's adapter is made of virtual tokens, or the base model cannot be loaded.
+        UserError: the technique's adapter is made of virtual tokens or cannot be merged, or the base model cannot be
+            loaded.
     """
     resolved = run.plan.resolved
     technique, best = resolved.techniques[cell.technique], run.cell_folder(cell) / "best"
     if technique.kind == "adapter":
         check_mergeable(technique.title, json.loads((best / CONFIG).read_text(encoding="utf-8")))
-    precision = resolved.study.training.precision
-    base = load_base(cell.model, resolved.models[cell.model], precision)
-    if technique.kind == "adapter":
-        model = peft.PeftModel.from_pretrained(base.model, str(best)).merge_and_unload()
-    else:
-        model = type(base.model).from_pretrained(str(best))
-    if hasattr(model.config, "auto_map"):
-        # The weights are in the order of transformers' own class, not of the code the checkpoint came with.
-        del model.config.auto_map
-    model.save_pretrained(folder)
+    base = load_base(cell.model, resolved.models[cell.model], precision, quantization=technique.quantization)
+    try:
+        model = merged(base.model, best) if technique.kind == "adapter" else type(base.model).from_pretrained(str(best))
+        if hasattr(model.config, "auto_map"):
+            # The weights are in the order of transformers' own class, not of the code the checkpoint came with.
+            del model.config.auto_map
+        model.save_pretrained(folder)
+    except (ValueError, RuntimeError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{technique.title} cannot be written as a whole model: {error}",
+            where=cell.id,
+            hint="Export the adapter without --merge." if technique.kind == "adapter" else None,
+        ) from error
     base.tokenizer.save_pretrained(folder)
+
+
+def merged(base_model: Any, adapter: Path) -> Any:
+    """A base model with an adapter merged into it."""
+    if getattr(base_model, "is_quantized", False):
+        base_model = base_model.dequantize()
+    model = peft.PeftModel.from_pretrained(base_model, str(adapter))
+    _untie(model)
+    whole: Any = model.merge_and_unload(safe_merge=True)
+    embeddings = whole.get_input_embeddings(), whole.get_output_embeddings()
+    if whole.config.tie_word_embeddings and len({layer.weight.data_ptr() for layer in embeddings if layer}) > 1:
+        whole.config.tie_word_embeddings = False
+    return whole
+
+
+def _untie(model: peft.PeftModel) -> None:
+    """Give layers weights of their own where merging or saving would confuse them with those that share them.
+
+    These are adapted layers, such as an output layer that shares the embedding's, and layers that peft has doubled.
+    """
+    uses = Counter(weight.data_ptr() for _, weight in model.named_parameters(remove_duplicate=False))
+    doubled = getattr(model.active_peft_config, "layer_replication", None)
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    layers = [layer.get_base_layer() for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+    layers += [layer for layer in model.modules() if doubled and layer not in ends]
+    for layer in layers:
+        for name, weight in list(layer.named_parameters(recurse=False)):
+            if uses[weight.data_ptr()] > 1:
+                layer.register_parameter(name, torch.nn.Parameter(weight.detach().clone(), requires_grad=False))
 
 
 def check_mergeable(technique: str, config: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from transformers import set_seed
 
 from raypeft.errors import UserError
 from raypeft.modeling.adapter_files import put_on
+from raypeft.modeling.conversion import is_converted, remember_start, resume
 from raypeft.modeling.loading import Base
 from raypeft.modeling.source import WITH_INFO
 from raypeft.modeling.targets import LISTS, MODULE_ARGUMENTS, missing_list
@@ -117,7 +118,7 @@ def adapted(
         technique: how it is adapted.
         hyperparameters: arguments of the peft class among them.
         seed: of the adapter's initialisation.
-        steps: optimiser steps of the training, for a new adapter whose arguments are shares of them.
+        steps: optimiser steps of the training, where the model is to be trained.
         saved: folder of saved weights to start from.
     """
     lent = base.model
@@ -130,6 +131,11 @@ def adapted(
             model = _full(base, saved)
         elif saved is None:
             model = peft.get_peft_model(base.model, adapter_config(base, technique, hyperparameters, steps))
+            remember_start(model)
+        elif steps is not None and is_converted(
+            saved, config := adapter_config(base, technique, hyperparameters, steps)
+        ):
+            model = resume(base.model, config, saved)
         else:
             model = _saved(base, saved)
         if isinstance(model, peft.PeftModel):

@@ -9,11 +9,11 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from raypeft.errors import UserError
+from raypeft.spec.precision import Effective, effective
 from raypeft.spec.sections import Precision
 from raypeft.spec.technique import Quantization
 
-# Their activations exceed the range of fp16, and the loss becomes NaN.
-OVERFLOW_IN_FP16 = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers"})
+DTYPES: dict[Effective, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NO_BITSANDBYTES = "quantised weights need the package bitsandbytes: pip install 'raypeft[quantization]'"
 
 
@@ -37,10 +37,7 @@ class Hardware:
 
 
 def compute_dtype(precision: Precision, model_type: str, hardware: Hardware) -> torch.dtype:
-    """What a base model computes in, and its weights are kept in unless they are quantised.
-
-    `auto` is bf16 on GPUs that have it, fp16 on others, and fp32 without a GPU. Models that overflow in fp16 take fp32
-    wherever fp16 is asked for or chosen.
+    """What a base model computes in, and its weights are kept in unless they are quantised (`spec.precision`).
 
     Args:
         precision: as the study asks.
@@ -50,13 +47,14 @@ def compute_dtype(precision: Precision, model_type: str, hardware: Hardware) -> 
     Raises:
         UserError: fp16 is asked for without a GPU.
     """
-    if precision == "auto":
-        precision = ("bf16" if hardware.bf16 else "fp16") if hardware.gpu else "fp32"
     if precision == "fp16" and not hardware.gpu:
         raise UserError("fp16 needs a GPU", where="training.precision", hint="Take fp32 or bf16.")
-    if precision == "fp16" and model_type in OVERFLOW_IN_FP16:
-        precision = "fp32"
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return DTYPES[effective(precision, model_type, gpu=hardware.gpu, bf16=hardware.bf16)]
+
+
+def name_of(dtype: torch.dtype) -> Effective:
+    """The name of a precision that models compute in."""
+    return next(name for name, known in DTYPES.items() if known == dtype)
 
 
 def check_unquantized(config: Any, source: str, where: str) -> None:

@@ -82,6 +82,11 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def markdown(text: str) -> str:
+    """Text that Markdown and the HTML inside it leave alone; underscores inside words need nothing."""
+    return re.sub(r"[\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
+
+
 def last_line(traceback: str) -> str:
     """The last line of a traceback that says anything: the error itself, shortened."""
     text = next((one_line(line) for line in reversed(traceback.splitlines()) if line.strip()), "unknown error")

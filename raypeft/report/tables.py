@@ -3,12 +3,11 @@
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raypeft.report.formatting import ABSENT, one_line
+from raypeft.report.formatting import ABSENT, markdown, one_line
 
 Value = Any
 
@@ -92,11 +91,11 @@ def to_markdown(table: Table) -> str:
     """As a Markdown table under its heading, the best rows in bold."""
     columns = table.visible
     lines = [
-        f"## {_markdown(table.title)}",
+        f"## {markdown(table.title)}",
         "",
-        _markdown(table.caption),
+        markdown(table.caption),
         "",
-        _line(_markdown(column.title) for column in columns),
+        _line(markdown(column.title) for column in columns),
         _line("---:" if column.numeric else ":---" for column in columns),
         *(_line(_markdown_cell(table, column, row) for column in columns) for row in table.rows),
     ]
@@ -113,13 +112,8 @@ def _csv_value(value: Value) -> Value:
 
 
 def _markdown_cell(table: Table, column: Column, row: Any) -> str:
-    text = _markdown(column.text(row))
+    text = markdown(column.text(row))
     return f"**{text}**" if table.bold(column, row) else text
-
-
-def _markdown(text: str) -> str:
-    """Text that Markdown and the HTML inside it leave alone; underscores inside words need nothing."""
-    return re.sub(r"[\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
-"""What a study costs: seconds of GPU time from a model of throughput, corrected by what a run has measured, and disk.
+"""What a study costs: seconds on a machine from a model of throughput, corrected by what a run has measured, and disk.
 
 A pass over n tokens takes the longer of its arithmetic (2 floating-point operations a weight and token) and of reading
-the weights once, and a fixed time for launching kernels. A backward pass takes as much arithmetic as a forward pass
+the weights once, and a fixed time beside. A backward pass takes as much arithmetic as a forward pass
 with an adapter, twice as much in full fine-tuning. Assumptions stand below, and in docs/studies.md.
 """
 
@@ -13,14 +13,10 @@ from typing import Any
 
 from raypeft.spec.catalogue import Split
 from raypeft.spec.footprint import shape_of
+from raypeft.spec.machines import PAPER, Machine
 from raypeft.spec.plan import Cell, IclJob, Plan
 
-GPU = "NVIDIA RTX A5000"  # the paper's
-PEAK = 111e12  # its half-precision operations a second, dense, in tensor cores
-BANDWIDTH = 768e9  # its bytes a second
-ARITHMETIC_SHARE, BANDWIDTH_SHARE = 0.35, 0.7  # what training and decoding with PyTorch reach of these
-PASS_SECONDS = 0.025  # launching the kernels of one pass
-WEIGHT_BYTES = {None: 2.0, "8bit": 1.0, "4bit": 0.5}
+QUANTISED_BYTES = {"8bit": 1.0, "4bit": 0.5}
 SLOWDOWN = {None: 1.0, "8bit": 2.0, "4bit": 1.5}  # arithmetic with quantised weights
 SEQUENCE_SHARE = 1 / 3  # tokens of a mean sequence, of prompt and code limits together
 DECODED_SHARE = 0.8  # of the code limit, until a batch's last beam has ended
@@ -56,11 +52,20 @@ class Cost:
         plan: what is to be done.
         items: items of the splits of each data set, where they are known, subsets not applied.
         pace: corrections from measured trials.
+        machine: what it runs on.
     """
 
     plan: Plan
     items: Mapping[str, Mapping[Split, int]] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
+    machine: Machine = PAPER
+
+    @property
+    def share(self) -> float:
+        """Of the machine, what one trial takes: GPUs, or the part of a processor that its trials at a time leave it."""
+        return (
+            (self.plan.resolved.study.resources.gpus_per_trial or 1) if self.machine.gpu else 1 / self.machine.at_once
+        )
 
     def count(self, dataset: str, split: Split) -> int:
         """Items of a split as the study uses it."""
@@ -148,9 +153,9 @@ class Cost:
 
     def _pass(self, model: str, tokens: float, quantization: str | None) -> float:
         weights = self._weights[model]
-        arithmetic = 2 * weights * tokens * SLOWDOWN[quantization] / (PEAK * ARITHMETIC_SHARE)
-        reading = weights * WEIGHT_BYTES[quantization] / (BANDWIDTH * BANDWIDTH_SHARE)
-        return PASS_SECONDS + max(arithmetic, reading)
+        arithmetic = 2 * weights * tokens * SLOWDOWN[quantization] / self.machine.arithmetic
+        size = self.machine.weight_bytes if quantization is None else QUANTISED_BYTES[quantization]
+        return self.machine.pass_seconds + max(arithmetic, weights * size / self.machine.reading)
 
     def _paced(self, cell: Cell, training: float, evaluation: float) -> float:
         of = (cell.model, cell.technique)

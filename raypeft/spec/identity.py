@@ -11,15 +11,15 @@ RESULTS_VERSION = 2
 """Raised with every change of the package that changes results; those of another version are not taken over, except
 those of version 1 that are sound (`offers.is_sound`)."""
 
-_MODEL_LABELS = {"title", "family", "parameters", "gated"}
+_MODEL_LABELS = {"title", "family", "parameters", "gated", "folder"}
 _DATASET_LABELS = {"title", "folder", "hub", "revision", "files", "columns", "expected_items", "origin"}
 
 
 def cell_identity(plan: Plan, manifest: Mapping[str, Any], cell: Cell) -> str:
     """Hash of all that a cell's trials, selection and tests follow from.
 
-    Not in it: titles, the question, where data lie (their content counts), resources, and what only a search has when
-    the study has none.
+    Not in it: titles, the question, where data and models lie (their content counts), resources, and what only a search
+    has when the study has none.
 
     Args:
         plan: plan of the run.
@@ -29,6 +29,7 @@ def cell_identity(plan: Plan, manifest: Mapping[str, Any], cell: Cell) -> str:
     study = plan.resolved.study
     technique = plan.resolved.techniques[cell.technique]
     searching = study.mode == "search"
+    unused = {"precision"} if technique.quantization else {"precision", "quantized_rest"}
     return _digest(
         {
             **_basis(plan, manifest, cell.model, [cell.dataset, *plan.tests(cell)]),
@@ -37,7 +38,7 @@ def cell_identity(plan: Plan, manifest: Mapping[str, Any], cell: Cell) -> str:
             "first_point": plan.resolved.points[cell.technique],
             "search": study.search.model_dump() if searching else None,
             "stopping": study.stopping.model_dump() if study.stopping else None,
-            "training": study.training.model_dump(),
+            "training": study.training.model_dump(exclude=unused),
             "validation": study.validation.model_dump(),
             "subsets_seed": study.data.seed,
         }
@@ -51,15 +52,32 @@ def icl_identity(plan: Plan, manifest: Mapping[str, Any], job: IclJob) -> str:
         {
             **_basis(plan, manifest, job.model, [job.dataset]),
             "job": job.id,
-            "loading": [training.precision, training.attention],
+            "loading": [training.attention],
         }
     )
+
+
+def precision_of(plan: Plan, manifest: Mapping[str, Any], model: str) -> str | None:
+    """What a run's model computes in; none where that is not known.
+
+    A run that has not recorded it was without a GPU, or says itself what it asked for.
+    """
+    if "precision" in manifest:
+        found = manifest["precision"].get(model)
+        return str(found) if found else None
+    asked = plan.resolved.study.training.precision
+    if asked == "auto":
+        return None if manifest["gpus"] else "fp32"
+    return None if asked == "fp16" else asked
 
 
 def _basis(plan: Plan, manifest: Mapping[str, Any], model: str, datasets: list[str]) -> dict[str, Any]:
     study, resolved = plan.resolved.study, plan.resolved
     return {
-        "model": [resolved.models[model].model_dump(exclude=_MODEL_LABELS), manifest["models"][model]],
+        "model": [
+            resolved.models[model].model_dump(exclude=_MODEL_LABELS),
+            {key: value for key, value in manifest["models"][model].items() if key != "folder"},
+        ],
         "datasets": {
             name: [
                 resolved.datasets[name].model_dump(exclude=_DATASET_LABELS),
@@ -69,8 +87,7 @@ def _basis(plan: Plan, manifest: Mapping[str, Any], model: str, datasets: list[s
         },
         "test": study.test.model_dump(),
         "protocol": study.protocol.model_dump(),
-        # precision `auto` depends on whether there is a GPU
-        "on_gpu": bool(manifest["gpus"]),
+        "precision": precision_of(plan, manifest, model),
     }
 
 

@@ -10,8 +10,9 @@ from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback
 
 from raypeft import disk
 from raypeft.errors import UserError
+from raypeft.hardware import listed_gpus
 from raypeft.interruption import Interruption
-from raypeft.manifest import add_gpus, listed_gpus
+from raypeft.manifest import add_gpus
 from raypeft.progress import Progress
 from raypeft.run import Run
 from raypeft.spec.catalogue import EMBEDDED, shipped_catalogue

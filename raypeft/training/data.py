@@ -73,7 +73,6 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
     prompts, limits = prompts_of(plan, base), limits_of(plan, entry)
     splits = {split: load_split(datasets, dataset, split, study.data) for split in ("train", "validation")}
     encoded = {split: [encode(prompts, item, limits) for item in items] for split, items in splits.items()}
-    least = full_lengths(prompts, limits) if study.protocol.padding == "full" else (0, 0)
     for items in encoded.values():
         check_prompts(base.model, _texts(items, base.architecture), 0, f"models.{base.name}")
     em_items = None if study.validation.em_items == "all" else study.validation.em_items
@@ -82,7 +81,7 @@ def trial_data(plan: Plan, base: Base, dataset: str) -> TrialData:
     return TrialData(
         train=encoded["train"],
         validation=encoded["validation"],
-        collator=Collator(base.tokenizer.pad_token_id, base.architecture, least),
+        collator=_collator(plan, base, prompts, limits),
         em_prompts=[encoded["validation"][index].prompt for index in chosen],
         em_references=[splits["validation"][index].code for index in chosen],
         beams=beam_settings(plan, entry, prompts),
@@ -95,3 +94,20 @@ def _texts(items: list[Encoded], architecture: Architecture) -> list[list[int]]:
     if architecture == "decoder":
         return [item.prompt + item.target for item in items]
     return [ids for item in items for ids in (item.prompt, item.target)]
+
+
+def validation_items(plan: Plan, base: Base, dataset: str) -> tuple[list[Encoded], Collator]:
+    """The encoded validation split of a data set, and what makes batches of it.
+
+    Raises:
+        UserError: the data cannot be read.
+    """
+    datasets = plan.resolved.datasets
+    prompts, limits = prompts_of(plan, base), limits_of(plan, datasets[dataset])
+    items = load_split(datasets, dataset, "validation", plan.resolved.study.data)
+    return [encode(prompts, item, limits) for item in items], _collator(plan, base, prompts, limits)
+
+
+def _collator(plan: Plan, base: Base, prompts: Prompts, limits: Limits) -> Collator:
+    least = full_lengths(prompts, limits) if plan.resolved.study.protocol.padding == "full" else (0, 0)
+    return Collator(base.tokenizer.pad_token_id, base.architecture, least)

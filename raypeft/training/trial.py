@@ -18,6 +18,7 @@ from transformers import (
 from raypeft.data.encoding import IGNORED
 from raypeft.decoding.reading import virtual_kind
 from raypeft.modeling.adapters import adapted
+from raypeft.modeling.conversion import convert
 from raypeft.modeling.loading import Base
 from raypeft.modeling.memory import give_back, is_out_of_memory
 from raypeft.modeling.training_state import save_training_state
@@ -185,6 +186,7 @@ class TrialTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
         save_training_state(self.model, Path(output_dir or self.args.output_dir))
+        convert(self.model, Path(output_dir or self.args.output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         return None

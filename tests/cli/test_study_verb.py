@@ -40,8 +40,9 @@ Selection  lowest validation loss
 Test       10 jobs, 10 beams, 10 candidates
 ICL        32 jobs: 0, 1, 2, 3 examples x 5 seeds (zero examples once)
 Total      10 cells, 30 trials, 42 jobs
-Time       about 0.08 hours, 0.02 of them for ICL; 0.13 if no trial is stopped early
-           on one NVIDIA RTX A5000, by an assumed throughput (docs/studies.md) that measured trials correct
+Time       about 0.09 hours, 0.02 of them for ICL; 0.16 if no trial is stopped early
+           on this machine (A Processor, 1 core, 1 at a time), by assumptions (docs/studies.md) that measured trials correct
+           about 0.08 on one NVIDIA RTX A5000, the paper's card
 Disk       about 79 MB in runs/quickstart, checkpoints of all trials included
 """  # noqa: E501
 
@@ -72,8 +73,10 @@ def begun(folder: Path) -> None:
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is estimated for a CPU where NVIDIA's tool is missing."""
+    """A machine with one core and without NVIDIA's tool: memory and hours are estimated for its processor."""
     monkeypatch.setattr("raypeft.spec.footprint.shutil.which", lambda name: None)
+    for name, found in (("cpu", "A Processor"), ("cores", 1), ("product_rate", 100e9)):
+        monkeypatch.setattr(f"raypeft.hardware.{name}", lambda found=found: found)
 
 
 def test_the_plan_of_the_quickstart(call: Call, no_gpu: None) -> None:
@@ -87,7 +90,7 @@ def test_a_plan_with_other_settings(call: Call, no_gpu: None) -> None:
     settings = ["validation.select_by=em@10", "icl.examples=[1, 2]", "icl.seeds=[7]", "early_stopping.grace=15"]
     settings += ["protocol={stop_rule: package, padding: full}"]
     out = call("study", "quickstart", "--plan", *arguments, *(f"--set={setting}" for setting in settings)).out
-    assert out.splitlines()[3:-3] == [
+    assert out.splitlines()[3:-4] == [
         "tiny-decoder  snippets  lora            2   0.01        0.7         0.6  framework  "
         "target_modules, r, lora_alpha, lora_dropout, learning_rate",
         "",
@@ -102,10 +105,10 @@ def test_a_plan_with_other_settings(call: Call, no_gpu: None) -> None:
     ]
 
 
-def test_a_plan_without_early_stopping_and_icl(call: Call) -> None:
+def test_a_plan_without_early_stopping_and_icl(call: Call, no_gpu: None) -> None:
     lines = call("study", "quickstart", "--plan", "--set", "early_stopping=null", "--set", "icl=null").out.splitlines()
     assert "Stopping   no early stopping" in lines
-    assert lines[-5:-3] == ["ICL        0 jobs", "Total      10 cells, 30 trials, 10 jobs"]
+    assert lines[-6:-4] == ["ICL        0 jobs", "Total      10 cells, 30 trials, 10 jobs"]
     assert "ICL" not in lines[-3] and "stopped early" not in lines[-3]
 
 
@@ -142,6 +145,25 @@ def test_a_plan_estimates_for_the_device_that_trials_run_on(call: Call, monkeypa
     assert "Memory     estimated for a GPU" in call("study", "quickstart", "--plan").out
     on_cpu = call("study", "quickstart", "--plan", "--set", "resources.gpus_per_trial=0").out
     assert "Memory     estimated for a CPU" in on_cpu
+
+
+def test_hours_are_those_of_the_card_that_is_here(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho 'NVIDIA H100 80GB HBM3, 81559 MiB'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=":")
+    study = ("study", "rq1", "--plan", "--out", "elsewhere")
+    lines = call(*study).out.splitlines()
+    place = next(index for index, line in enumerate(lines) if line.startswith("Time"))
+    assumed = "by assumptions (docs/studies.md) that measured trials correct"
+    assert lines[place + 1] == f"           on one NVIDIA H100 80GB HBM3, {assumed}"
+    assert lines[place + 2] == "           about 140 on one NVIDIA RTX A5000, the paper's card"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA RTX A5000, 24564 MiB'\n")
+    lines = call(*study).out.splitlines()
+    assert lines[place].startswith("Time       about 140 hours")
+    assert lines[place + 1] == f"           on one NVIDIA RTX A5000, {assumed}"
+    assert lines[place + 2].startswith("Disk")
 
 
 def test_a_run_that_was_refused_may_be_started_otherwise(call: Call, ran: list[dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from raypeft.files import write_json, write_text
 from raypeft.modeling.adapters import adapted
+from raypeft.modeling.conversion import convert
 from raypeft.modeling.loading import study_base
 from raypeft.modeling.training_state import save_training_state
 from raypeft.run import Run
@@ -58,6 +59,7 @@ def select(run: Run, cell: Cell) -> None:
                 weight.data += 0.05 * torch.randn(weight.shape, generator=random)
         model.save_pretrained(run.cell_folder(cell) / "best")
         save_training_state(model, run.cell_folder(cell) / "best")
+        convert(model, run.cell_folder(cell) / "best")
     write_json(
         run.cell_folder(cell) / "selection.json",
         {

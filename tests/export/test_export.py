@@ -12,7 +12,8 @@ import yaml
 
 from raypeft.errors import UserError
 from raypeft.evaluation.generate import generate
-from raypeft.export.export import export
+from raypeft.export.export import export, write
+from raypeft.export.folder import local_folder
 from raypeft.files import write_json
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
@@ -63,9 +64,16 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[Cell, P
     folders = {}
     for cell in run.plan.cells:
         if (cell.model, cell.technique) != ("codegen2", "vera"):
-            folders[cell] = home / cell.id
-            export(run, cell, folders[cell])
+            folders[cell] = unchecked(run, cell, home / cell.id)
     return folders
+
+
+def unchecked(run: Run, cell: Cell, folder: Path, *, merge: bool = False) -> Path:
+    """An exported folder that raypeft has not compared with the test, its base model called by where it lies."""
+    folder.mkdir(parents=True)
+    base = str(local_folder(cell.model, run.plan.resolved.models[cell.model]))
+    write(run, cell, folder, merge=merge, base_model=base, name=str(folder), license="unknown", check=False)
+    return folder
 
 
 def test_exported_weights_give_the_same_candidates_without_raypeft(run: Run, exported: dict[Cell, Path]) -> None:
@@ -84,7 +92,7 @@ def test_merged_models_give_the_same_candidates_without_peft(run: Run, tmp_path:
         if (cell.technique, cell.model) in [("lora", "tiny-decoder"), ("ia3", "codegen2"), ("vera", "codegen2")]
     ]
     for cell in merged:
-        export(run, cell, tmp_path / cell.id, merge=True)
+        unchecked(run, cell, tmp_path / cell.id, merge=True)
         assert not (tmp_path / cell.id / "adapter_config.json").exists()
         assert "peft" not in (tmp_path / cell.id / "README.md").read_text(encoding="utf-8").split("```")[1]
     printed = stranger(*(tmp_path / cell.id for cell in merged))
@@ -127,7 +135,9 @@ def test_the_card_has_the_numbers_and_the_licence(run: Run, tmp_path: Path) -> N
         run.test_file(cell), {"cell": cell.id, "trial": "", "metrics": block(12.5, 37.5, 61.25, 58.0), "seconds": 1.0}
     )
     try:
-        export(run, cell, tmp_path / "out", base_model="org/base", license="mit", name="me/tuned")
+        (tmp_path / "out").mkdir()
+        names = {"base_model": "org/base", "license": "mit", "name": "me/tuned"}
+        write(run, cell, tmp_path / "out", merge=False, **names, check=False)
     finally:
         run.test_file(cell).unlink()
     metadata = front(tmp_path / "out")

@@ -10,6 +10,8 @@ from raypeft.evaluation.generate import generate
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
 from tests.cli.conftest import Call, call
+from tests.export.test_export import unchecked
+from tests.report.recording import block
 
 __all__ = ["call"]
 
@@ -58,7 +60,7 @@ def test_an_exported_adapter_is_evaluated_as_in_its_study(call: Call, run: Run, 
 
 
 def test_an_adapter_of_another_architecture_is_refused(call: Call, run: Run) -> None:
-    call("export", str(run.folder), LORA.id, "adapter")
+    unchecked(run, LORA, Path("adapter"))
     ended = call(
         *("evaluate", "--model", "tiny-encoder-decoder", "--dataset", "snippets", "--adapter", "adapter"),
         *("--set", "data.test=2"),
@@ -78,3 +80,49 @@ def test_an_adapter_of_another_architecture_is_refused(call: Call, run: Run) -> 
 def test_evaluate_refuses_before_anything_is_loaded(call: Call, arguments: tuple[str, ...], message: str) -> None:
     ended = call("evaluate", "--model", "tiny-decoder", "--dataset", "snippets", *arguments)
     assert ended.code == 2 and message in ended.err
+
+
+@pytest.mark.parametrize("verb", ["export", "evaluate"])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(
+    call: Call, run: Run, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loads(*arguments: object, **further: object) -> None:
+        raise AssertionError("a model is loaded")
+
+    monkeypatch.setattr("raypeft.export.folder.load_base", loads)
+    monkeypatch.setattr("raypeft.evaluation.given.load_base", loads)
+    Path("file").write_text("in the way")
+    asked = {
+        "export": ("export", str(run.folder), LORA.id, "file/made/out"),
+        "evaluate": ("evaluate", "--model", "tiny-decoder", "--dataset", "snippets", "--out", "file/made/out"),
+    }
+    ended = call(*asked[verb])
+    assert ended.code == 2 and "file/made/out: cannot be written: Not a directory" in ended.err
+    assert "Traceback" not in ended.err and [path.name for path in Path().iterdir()] == ["file"]
+
+
+def test_what_was_evaluated_is_kept_where_it_cannot_be_written_any_more(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it computes, a file takes the place of the folder that the predictions were to lie in."""
+    result = {
+        **{"model": "m", "adapter": None, "dataset": "snippets", "metrics": block(1.0, 2.0, 3.0, 4.0), "seconds": 1.0},
+        **{"precision": "float32", "beams": 10, "candidates": 10},
+    }
+
+    def evaluated(*arguments: object) -> tuple[dict[str, object], list[dict[str, object]]]:
+        Path("place").rmdir()
+        Path("place").write_text("in the way")
+        return dict(result), [{"id": "1", "candidates": ["x"]}]
+
+    monkeypatch.setattr("raypeft.evaluation.given.evaluate_given", evaluated)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    ended = call("evaluate", "--model", "tiny-decoder", "--dataset", "snippets", "--out", "place/out.jsonl")
+    assert ended.code == 2 and ended.out.startswith("Model      m (float32)")
+    (kept,) = (tmp_path / "tmp").glob("raypeft-evaluate-*")
+    assert ended.err.splitlines()[-1].endswith(
+        f"--out place/out.jsonl: cannot be written any more: File exists; all is in {kept}"
+    )
+    assert json.loads((kept / "predictions.jsonl").read_text()) == {"id": "1", "candidates": ["x"]}
+    assert json.loads((kept / "predictions.metrics.json").read_text()) == {**result, "split": "test"}

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from raypeft.decoding import BeamSettings, decode
+from raypeft.evaluation.restored import check_restored
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import Base, load_base
-from raypeft.spec.plan import Plan
+from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import ResolvedStudy
 from raypeft.training.checkpoint import best
 from raypeft.training.data import trial_data
@@ -102,6 +103,7 @@ def trained(bases: Bases, matrix: Plan, tmp_path_factory: pytest.TempPathFactory
             assert found is not None
             with adapted(base, spec, point, seed=5, saved=found.path) as adapter:
                 left = answers(base, adapter)
+                check_restored(matrix, base, adapter, Cell(model, "snippets", technique), found.report)
             losses = [row["validation_loss"] for row in reports]
             cells[f"{model}/{technique}"] = Trained(losses, found.path, left, base.loaded is lent)
     return cells
