@@ -1,6 +1,17 @@
-"""`python -m raypeft` is `raypeft`."""
+"""`python -m raypeft`, and the command `raypeft`."""
 
-from raypeft.cli import main
+import sys
+
+from raypeft.importing import without_working_directory
+
+
+def main() -> None:
+    """Entry point of the command."""
+    sys.path[:] = without_working_directory(sys.path)
+    from raypeft.cli import main
+
+    main()
+
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,109 @@
+"""The environment of a study's processes: what they need of this one's, and how Ray and Tune are to behave in it."""
+
+import functools
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from raypeft.importing import without_working_directory
+
+DEFAULTS = {
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",
+    "RAY_task_oom_retries": "0",  # without end by default; raypeft.sweep.faults deals with it
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # raypeft.interruption takes all signals
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative folders of a study hold in workers too
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # raypeft.sweep.tensorboard takes TBX's place
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # one line says it; Tune keeps the rest in error.txt
+    "RAY_AIR_NEW_OUTPUT": "0",  # our own progress display is the only one
+}
+FIXED = {
+    "PYTHONSAFEPATH": "1",
+    "PYTHONIOENCODING": "utf-8:replace",
+}
+WORKING_DIRECTORY = "RAYPEFT_WORKING_DIRECTORY"
+TOKEN, TOKEN_FILE, MODE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"
+# By Ray's words for Windows and macOS, where it listens on loopback alone. It reads this when it is imported.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+SOCKETS = 70  # characters of a folder for temporary files in which Python's own sockets have room
+
+_NAMES = frozenset(
+    "PATH HOME USER LOGNAME SHELL LANG LANGUAGE TZ TERM COLUMNS LINES NO_COLOR FORCE_COLOR TMPDIR TMP TEMP PWD "
+    "LD_LIBRARY_PATH LD_PRELOAD VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONHASHSEED PYTHONNOUSERSITE PYTHONUSERBASE "
+    "PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX GLIBC_TUNABLES THP_MEM_ALLOC_ENABLE".split()
+)
+_KINDS = tuple(
+    "RAYPEFT_ RAY_ TUNE_ LC_ XDG_ CONDA_ CUDA_ CUDNN_ CUBLAS_ NVIDIA_ NCCL_ ROCR_ HIP_ HSA_ OMP_ GOMP_ KMP_ MKL_ "
+    "OPENBLAS_ GOTO_ BLIS_ NUMEXPR_ VECLIB_ DNNL_ ONEDNN_ MALLOC_ TORCH_ TORCHINDUCTOR_ PYTORCH_ ATEN_ TRITON_ BNB_ "
+    "HF_ HUGGINGFACE_ TRANSFORMERS_ TOKENIZERS_ SAFETENSORS_ ACCELERATE_ MPL".split()
+)
+_SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|PASS|CREDENTIALS?|KEY|KEYS)(_|$)")
+# What would have a Ray of the study's own join another, open itself, or run something else.
+_STEERING = tuple(
+    "RAY_ADDRESS RAY_AUTH_ RAY_REDIS_ RAY_JOB_ RAY_RUNTIME_ENV_ RAY_CLIENT_ RAY_PROMETHEUS_ RAY_GRAFANA_".split()
+)
+
+
+@contextmanager
+def closed(address: str | None, folder: Path, variables: Iterable[str]) -> Iterator[None]:
+    """Have only what is needed in this process's environment, which those of Ray inherit, and put it back afterwards.
+
+    A Ray that is started here listens on loopback alone and asks for its token, whatever the environment says.
+
+    Args:
+        address: of the cluster to join, none where Ray is started here.
+        folder: the study's temporary folder, whose parts on the way are this user's alone.
+        variables: names of those that the study itself names.
+    """
+    before = dict(os.environ)
+    needed = {name: value for name, value in before.items() if name in set(variables) or _needed(name, address)}
+    needed = {**DEFAULTS, **needed, **FIXED, WORKING_DIRECTORY: os.getcwd()}
+    if path := without_working_directory(before.get("PYTHONPATH", "").split(os.pathsep)):
+        needed["PYTHONPATH"] = os.pathsep.join(path)
+    if address is None:
+        (folder / "token").touch(mode=0o600)
+        (folder / "token").write_text(_token(), encoding="ascii")
+        needed |= {TOKEN_FILE: str(folder / "token"), **LOOPBACK}
+    with suppress(FileNotFoundError):
+        if len(tempfile.gettempdir()) > SOCKETS:
+            needed["TMPDIR"] = str(folder)
+    _replace(needed)
+    try:
+        yield
+    finally:
+        _replace(before)
+
+
+def enter_working_directory() -> None:
+    """Go, in a worker, where the study was started, since its relative folders are meant from there."""
+    with suppress(KeyError, OSError):
+        os.chdir(os.environ[WORKING_DIRECTORY])
+
+
+def _needed(name: str, address: str | None) -> bool:
+    if address is not None and name.startswith("RAY_"):
+        return True
+    if name.startswith(_STEERING) or _SECRET.search(name.upper()):
+        return False
+    return name in _NAMES or name.startswith(_KINDS)
+
+
+@functools.cache
+def _token() -> str:
+    """The user's token for Ray, or one for this process: Ray keeps the first that it reads in a process."""
+    if token := os.environ.get(TOKEN, "").strip():
+        return token
+    for path in (os.environ.get(TOKEN_FILE), Path.home() / ".ray" / "auth_token"):
+        with suppress(OSError, ValueError):
+            if path and (token := Path(path).read_text(encoding="ascii").strip()):
+                return token
+    return secrets.token_hex(32)
+
+
+def _replace(environment: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
