@@ -101,6 +101,7 @@ class Ownership:
 
     def __init__(self, folder: Path, lost: Callable[[], None]) -> None:
         self.folder = folder.absolute()
+        self._shown = str(folder)
         self.lost = lost
         self.owner = Owner.here()
         self.before: Owner | None = None
@@ -115,9 +116,9 @@ class Ownership:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._take()
         except (FileExistsError, NotADirectoryError):
-            raise UserError("is not a folder", where=str(self.folder), hint=hint) from None
+            raise UserError("is not a folder", where=self._shown, hint=hint) from None
         except OSError as error:
-            raise UserError(f"cannot be written: {error.strerror}", where=str(self.folder), hint=hint) from error
+            raise UserError(f"cannot be written: {error.strerror}", where=self._shown, hint=hint) from error
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         return self
 
@@ -126,7 +127,7 @@ class Ownership:
         before = Owner.read(self.folder)
         try:
             if not exclusive or (before and self._lives(before)):
-                raise _refused(self.folder, before)
+                raise _refused(self._shown, before)
             self.before = before
             if before and before.host == self.owner.host:  # until it is gone, should this process die first
                 self.owner = replace(self.owner, temporary=before.temporary)
@@ -201,9 +202,9 @@ def _open_lock(folder: Path) -> tuple[int, bool]:
         os.close(handle)  # its holder removed it in between
 
 
-def _refused(folder: Path, owner: Owner | None) -> UserError:
+def _refused(folder: str, owner: Owner | None) -> UserError:
     if owner is None:
-        return UserError("is in use by another raypeft", where=str(folder), hint="Try again in a moment.")
+        return UserError("is in use by another raypeft", where=folder, hint="Try again in a moment.")
     if owner.host == platform.node():
         hint = f"Wait for it, or stop it: kill {owner.pid}. Status and report work beside it."
     else:
@@ -211,7 +212,7 @@ def _refused(folder: Path, owner: Owner | None) -> UserError:
             "Wait for it, or stop it there. Status and report work beside it.\n"
             f"If it is gone, it counts as dead {STALE_SECONDS:.0f} seconds after its last sign of life."
         )
-    return UserError(f"is in use by {owner}", where=str(folder), hint=hint)
+    return UserError(f"is in use by {owner}", where=folder, hint=hint)
 
 
 def _boot() -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from raypeft.cli.arguments import CellArgument, RunArgument, find_cell, find_run
+from raypeft.cli.output import echo
 
 
 def export(
@@ -31,9 +32,9 @@ def export(
     from raypeft.export.export import export as write
     from raypeft.export.push import push as upload
 
-    typer.echo(f"Exporting {chosen.id}", err=True)
+    echo(f"Exporting {chosen.id}", err=True)
     write(found, chosen, folder, merge=merge, base_model=base_model, name=push, license=license)
-    typer.echo(folder)
+    echo(folder)
     if push:
-        typer.echo(f"Uploading to {push}", err=True)
-        typer.echo(upload(folder, push, private=private))
+        echo(f"Uploading to {push}", err=True)
+        echo(upload(folder, push, private=private))

@@ -1,13 +1,12 @@
 """raypeft generate: candidates for intents from a cell's selected weights."""
 
-import json
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from raypeft.cli.arguments import CellArgument, JsonOption, RunArgument, find_cell, find_run
-from raypeft.cli.output import counting
+from raypeft.cli.output import counting, echo, echo_json, echo_lines
 from raypeft.errors import UserError
 from raypeft.guards import check_versions
 from raypeft.report.formatting import one_line, printable
@@ -28,7 +27,7 @@ def generate(
         raise UserError(f"the study's search keeps {most} candidates, not {candidates}", where="--candidates")
     texts = _texts(intents)
     check_versions()
-    typer.echo(f"Loading {chosen.id}", err=True)
+    echo(f"Loading {chosen.id}", err=True)
     from raypeft.evaluation.generate import generate as search
 
     with counting("Intents", len(texts)) as progress:
@@ -36,10 +35,10 @@ def generate(
     for row in rows:
         row["candidates"], row["scores"] = row["candidates"][:candidates], row["scores"][:candidates]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo_json(rows)
         return
     for row in rows:
-        typer.echo("\n".join(_lines(row)))
+        echo_lines(_lines(row))
 
 
 def _texts(intents: list[str]) -> list[str]:

@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import typer
-
-from raypeft.cli.output import lines_table, print_lines
+from raypeft.cli.output import echo, echo_lines, lines_table, print_lines
 from raypeft.cli.plan_memory import MemoryColumns
 from raypeft.data.sources import local_folder, read_split
 from raypeft.errors import UserError
@@ -34,7 +32,7 @@ def show_plan(plan: Plan, folder: Path, sources: Sequence[Run], *, fresh: bool) 
     unreadable = _unreadable(resolved)
     cost = _cost(plan, folder, unreadable)
     found = standing(plan, None if fresh else Run(folder.resolve()), sources, unreadable)
-    typer.echo(f"Study {resolved.name}: {study.question}\n")
+    echo(f"Study {resolved.name}: {study.question}\n")
     memory = MemoryColumns(plan)
     headings = ["model", "dataset", "technique", "trials", "hours", *memory.names, "searched"]
     table = lines_table(*headings, right=("trials", "hours", "train GiB", "decode GiB"))
@@ -66,7 +64,7 @@ def show_plan(plan: Plan, folder: Path, sources: Sequence[Run], *, fresh: bool) 
         f"Disk       about {size(cost.run_bytes())} in {folder}, {_kept(plan)} included",
         *_absent(cost, wanted, unreadable),
     ]
-    typer.echo("\n".join(lines))
+    echo_lines(lines)
 
 
 def _kept(plan: Plan) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from raypeft.cli.arguments import RunArgument, find_run
+from raypeft.cli.output import echo
 
 
 class Format(StrEnum):
@@ -25,4 +26,4 @@ def report(
     """Build tables, figures and HTML again from what the run folder holds, also while the run goes on."""
     from raypeft.report import write, write_peft
 
-    typer.echo((write if as_format is Format.HTML else write_peft)(find_run(run)))
+    echo((write if as_format is Format.HTML else write_peft)(find_run(run)))
