@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raypeft.cli.arguments import CellArgument, JsonOption, RunArgument, find_cell, find_run
+from raypeft.cli.arguments import CellArgument, JsonOption, RunArgument, TrustOption, find_cell, find_run
 from raypeft.cli.output import counting, echo, echo_json, echo_lines
 from raypeft.errors import UserError
 from raypeft.guards import check_versions
@@ -17,6 +17,7 @@ def generate(
     cell: CellArgument,
     intents: Annotated[list[str], typer.Argument(metavar="INTENT…", help="texts; - reads one a line from stdin")],
     candidates: Annotated[int | None, typer.Option(min=1, help="how many to show (default: the study's)")] = None,
+    trust_remote_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print candidates for intents, found with the study's prompt and beam search, best first."""
@@ -31,7 +32,7 @@ def generate(
     from raypeft.evaluation.generate import generate as search
 
     with counting("Intents", len(texts)) as progress:
-        rows = search(found, chosen, texts, progress)
+        rows = search(found, chosen, texts, progress, trust_remote_code=trust_remote_code)
     for row in rows:
         row["candidates"], row["scores"] = row["candidates"][:candidates], row["scores"][:candidates]
     if as_json:

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from raypeft.consent import check_consent
 from raypeft.data.chat import prompts_for
 from raypeft.errors import UserError
 from raypeft.export.card import UNKNOWN, Export, write_card
@@ -24,6 +25,7 @@ def export(
     base_model: str | None = None,
     name: str | None = None,
     license: str = UNKNOWN,
+    trust_remote_code: bool = False,
 ) -> None:
     """Write a cell's selected weights, with a model card, as others load them; all of it or nothing.
 
@@ -35,10 +37,13 @@ def export(
         base_model: what to call the base model; its hub id or folder in the study where nothing is given.
         name: what the card calls the exported folder, where that is not its path.
         license: identifier for the card's metadata.
+        trust_remote_code: whether code may run that the model brings along.
 
     Raises:
-        UserError: the cell has no selected weights, the folder holds something, or the technique cannot be merged.
+        UserError: the cell has no selected weights, the folder holds something, the technique cannot be merged, or the
+            model needs code of its own that may not run.
     """
+    check_consent(run, cell, given=trust_remote_code)
     resolved = run.plan.resolved
     selected(run, cell)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
