@@ -82,7 +82,9 @@ def _ray(run: Run, live: Dashboard | None) -> list[str]:
         ]
     else:
         lines.append(f"             from another machine: {tunnel}")
-    if live.token_file:
+    if not live.is_here:
+        lines.append(f"Token        the page asks for one, once a browser: that of the study on {live.host}")
+    elif live.token_file and live.token():
         place = shlex.quote(live.token_file)
         lines += [
             f"Token        the page asks for one, once a browser: cat {place}",
