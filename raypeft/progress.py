@@ -26,7 +26,7 @@ def terminal(*, stderr: bool = False) -> Console:
 def say(console: Console, text: str) -> None:
     """Show a line, the beginning of one that is too long for a terminal."""
     text = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}…"
-    console.print(printable(text), soft_wrap=True)
+    console.print(printable(text), soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
 class Progress:

@@ -1,13 +1,13 @@
 """How verbs print: text is shown, never obeyed, whatever it holds and whatever the terminal can show."""
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +22,7 @@ LONGEST_ERROR, LONGEST_HINT = 2000, 500
 
 def echo(text: object, *, err: bool = False) -> None:
     """Print text of one or more lines."""
-    typer.echo(printable(str(text)), err=err)
+    _write(printable(str(text)), err=err)
 
 
 def echo_lines(lines: Iterable[str]) -> None:
@@ -33,8 +33,8 @@ def echo_lines(lines: Iterable[str]) -> None:
 
 def echo_json(content: Any) -> None:
     """Print as JSON, in which what cannot be printed is escaped."""
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    typer.echo(UNPRINTABLE.sub(lambda match: json.dumps(match[0])[1:-1], text))
+    text = json.dumps(content, indent=2, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
+    _write(UNPRINTABLE.sub(lambda match: json.dumps(match[0])[1:-1], text))
 
 
 def echo_error(error: UserError) -> None:
@@ -43,7 +43,7 @@ def echo_error(error: UserError) -> None:
     if len(text) > LONGEST_ERROR:
         hint = printable(error.hint or "")[-LONGEST_HINT:]
         text = f"{text[: LONGEST_ERROR - len(hint)]}…\n{_kept(text)}\n{hint}".rstrip()
-    typer.echo(text, err=True)
+    _write(text, err=True)
 
 
 def _kept(text: str) -> str:
@@ -85,7 +85,7 @@ def print_lines(table: LinesTable) -> None:
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        typer.echo(line.rstrip())
+        _write(line.rstrip())
 
 
 @contextmanager
@@ -112,6 +112,10 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
                 console.print(f"{what}: {clock}")
 
         yield advance
+
+
+def _write(text: str, *, err: bool = False) -> None:
+    print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def _in_one_line(text: str) -> str:
