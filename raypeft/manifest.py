@@ -17,6 +17,7 @@ from raypeft import __version__
 from raypeft.data.sources import SPLITS, content_hash, load_split, read_split
 from raypeft.errors import UserError
 from raypeft.files import write_json
+from raypeft.report.formatting import discreet
 from raypeft.run import Run
 from raypeft.spec.identity import RESULTS_VERSION
 from raypeft.spec.loading import PACKAGE
@@ -59,7 +60,7 @@ def write_manifest(run: Run, revisions: Mapping[str, Mapping[str, str]] | None =
             "results_version": RESULTS_VERSION,
             "git": _git(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+            "command": discreet(" ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])),
             "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
             "python": platform.python_version(),
             "platform": platform.platform(),

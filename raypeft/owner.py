@@ -23,6 +23,7 @@ from raypeft import temporary
 from raypeft.errors import UserError
 from raypeft.files import write_json
 from raypeft.processes import Identity
+from raypeft.report.formatting import discreet
 
 RECORD = "owner.json"
 LOCK = "owner.lock"
@@ -71,7 +72,7 @@ class Owner:
             pid=here.pid,
             created=here.created,
             since=datetime.now().isoformat(timespec="seconds"),
-            command=" ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+            command=discreet(" ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])),
             mark=uuid.uuid4().hex,
         )
 

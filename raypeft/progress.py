@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from raypeft.report.formatting import printable
+from raypeft.report.formatting import discreet, printable
 from raypeft.spec.plan import Cell, Plan
 
 LINE_EVERY = 20.0
@@ -26,7 +26,7 @@ def terminal(*, stderr: bool = False) -> Console:
 def say(console: Console, text: str) -> None:
     """Show a line, the beginning of one that is too long for a terminal."""
     text = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}…"
-    console.print(printable(text), soft_wrap=True, markup=False, highlight=False, emoji=False)
+    console.print(discreet(text), soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
 class Progress:

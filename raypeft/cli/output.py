@@ -14,7 +14,7 @@ from rich.text import Text
 
 from raypeft.errors import UserError
 from raypeft.progress import LINE_EVERY, Clock, terminal
-from raypeft.report.formatting import UNPRINTABLE, printable
+from raypeft.report.formatting import UNPRINTABLE, discreet, printable
 
 _ENDLESS = 100_000
 LONGEST_ERROR, LONGEST_HINT = 2000, 500
@@ -39,9 +39,9 @@ def echo_json(content: Any) -> None:
 
 def echo_error(error: UserError) -> None:
     """Print an error, of which what is too long for a terminal is put into a file."""
-    text = printable(f"raypeft: {error}")
+    text = discreet(f"raypeft: {error}")
     if len(text) > LONGEST_ERROR:
-        hint = printable(error.hint or "")[-LONGEST_HINT:]
+        hint = discreet(error.hint or "")[-LONGEST_HINT:]
         text = f"{text[: LONGEST_ERROR - len(hint)]}…\n{_kept(text)}\n{hint}".rstrip()
     _write(text, err=True)
 

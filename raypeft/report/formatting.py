@@ -6,6 +6,7 @@ from typing import Any
 
 ABSENT = "–"
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CREDENTIALS = re.compile(r"(\w://)[^/\s@]+@")
 _LONGEST_ERROR = 200
 
 
@@ -75,6 +76,11 @@ def joined(parts: list[str]) -> str:
 def printable(text: str) -> str:
     """Replace what no document or terminal may be given: controls, changes of writing direction, lone surrogates."""
     return UNPRINTABLE.sub("\ufffd", text)
+
+
+def discreet(text: str) -> str:
+    """Printable text without the names and passwords of addresses, as of proxies and mirrors."""
+    return _CREDENTIALS.sub(r"\1…@", printable(text))
 
 
 def one_line(text: str) -> str:

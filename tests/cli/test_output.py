@@ -13,6 +13,7 @@ from rich.console import Console
 from raypeft.cli.output import echo_error, echo_json, echo_lines, lines_table, print_lines
 from raypeft.errors import UserError
 from raypeft.files import write_lines, write_text
+from raypeft.owner import Owner
 from raypeft.progress import Progress, say
 from raypeft.report.formatting import UNPRINTABLE
 from raypeft.spec.plan import Plan
@@ -107,3 +108,19 @@ def test_a_terminal_that_cannot_show_all(tmp_path: Path, encoding: str) -> None:
         )
         assert b"Traceback" not in done.stderr and done.returncode in (0, 2)
         (done.stdout + done.stderr).decode(encoding)
+
+
+def test_passwords_in_addresses_are_not_named(
+    call: Call, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "https://user:pass@mirror.example:1/x"
+    echo_error(UserError(f"{secret} cannot be reached", hint=secret))
+    assert (
+        capsys.readouterr().err
+        == "raypeft: https://…@mirror.example:1/x cannot be reached\nhttps://…@mirror.example:1/x\n"
+    )
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", secret)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "user:pass" not in call("doctor", "--json").out
+    monkeypatch.setattr(sys, "argv", ["raypeft", "study", "--set", f"x={secret}"])
+    assert Owner.here().command == "raypeft study --set x=https://…@mirror.example:1/x"
