@@ -56,9 +56,12 @@ def append_line(path: Path, row: Any) -> None:
 
 
 def append_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Append JSON lines in a single write, durable when this returns; a torn line before them is closed off first."""
+    """Append JSON lines in a single write, durable when this returns; a torn line before them is closed off first.
+
+    Not to what a link in the place of the file leads to.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as stream:
+    with open(path, "ab+", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)) as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
             torn = stream.read(1) != b"\n"

@@ -190,7 +190,7 @@ def _open_lock(folder: Path) -> tuple[int, bool]:
     """The lock file, and whether this process now holds it; on file systems without locks that is taken to be so."""
     path = folder / LOCK
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -44,6 +44,7 @@ OPENING = {"RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "203.0.113.1:6379", "RAY_
 DRIVER = """
 import os, sys
 from raypeft.__main__ import main
+os.environ["PYTHONSAFEPATH"] = "1"
 before = dict(os.environ)
 try:
     main()

@@ -22,6 +22,7 @@ from raypeft.errors import UserError
 from raypeft.files import write_json
 from raypeft.owner import Owner, Ownership
 from raypeft.progress import terminal
+from raypeft.run import Run
 
 HOLD = """
 import sys, time
@@ -236,6 +237,18 @@ def test_a_record_of_another_shape_is_none(tmp_path: Path, change: dict[str, obj
     assert Owner.read(tmp_path) is None
     with Ownership(tmp_path, lost) as ownership:
         assert ownership.before is None
+
+
+def test_nothing_is_written_where_a_link_in_a_run_folder_leads(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "precious").write_text("precious\n")
+    for name in ("owner.lock", "events.jsonl"):
+        (tmp_path / "run" / name).symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match="cannot be written: Too many levels of symbolic links"):
+        Ownership(tmp_path / "run", lost).__enter__()
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        Run(tmp_path / "run").note("something")
+    assert (tmp_path / "precious").read_text() == "precious\n"
 
 
 @pytest.mark.parametrize("call", ["mkdir", "open"])
