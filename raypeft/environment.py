@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from raypeft.importing import without_working_directory
+from raypeft.report.formatting import discreet, printable
 
 DEFAULTS = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -26,7 +27,7 @@ FIXED = {
     "PYTHONIOENCODING": "utf-8:replace",
 }
 WORKING_DIRECTORY = "RAYPEFT_WORKING_DIRECTORY"
-TOKEN, TOKEN_FILE, MODE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"
+TOKEN, TOKEN_FILE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 # By Ray's words for Windows and macOS, where it listens on loopback alone. It reads this when it is imported.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 SOCKETS = 70  # characters of a folder for temporary files in which Python's own sockets have room
@@ -34,6 +35,7 @@ SOCKETS = 70  # characters of a folder for temporary files in which Python's own
 _NEEDED = re.compile(
     r"""PATH|HOME|USER|LOGNAME|SHELL|PWD|LANG|LANGUAGE|LC_\w+|TZ|TERM|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|TMPDIR|TMP|TEMP
     |XDG_\w+|LD_LIBRARY_PATH|LD_PRELOAD|GLIBC_TUNABLES|MALLOC_\w+|THP_MEM_ALLOC_ENABLE|VIRTUAL_ENV|CONDA_\w+
+    |CC|CXX|CPATH|C_INCLUDE_PATH|LIBRARY_PATH|\w+_VISIBLE_(DEVICES|MODULES)
     |PYTHON(HOME|HASHSEED|NOUSERSITE|USERBASE|DONTWRITEBYTECODE|PYCACHEPREFIX)
     |(CUDA|CUDNN|CUBLAS|NVIDIA|NCCL|ROCR|HIP|HSA|OMP|GOMP|KMP|MKL|OPENBLAS|GOTO|BLIS|NUMEXPR|VECLIB|DNNL|ONEDNN)_\w+
     |(TORCH|TORCHINDUCTOR|PYTORCH|ATEN|TRITON|BNB|HF|HUGGINGFACE|TRANSFORMERS|TOKENIZERS|SAFETENSORS|ACCELERATE)_\w+
@@ -57,7 +59,7 @@ def closed(address: str | None, folder: Path, variables: Iterable[str]) -> Itera
         variables: names of those that the study itself names.
     """
     before = dict(os.environ)
-    needed = {name: value for name, value in before.items() if name in set(variables) or _needed(name, address)}
+    needed = {name: value for name, value in before.items() if name in set(variables) or _needed(name, value, address)}
     needed = {**DEFAULTS, **needed, **FIXED, WORKING_DIRECTORY: os.getcwd()}
     if path := without_working_directory(before.get("PYTHONPATH", "").split(os.pathsep)):
         needed["PYTHONPATH"] = os.pathsep.join(path)
@@ -81,10 +83,11 @@ def enter_working_directory() -> None:
         os.chdir(os.environ[WORKING_DIRECTORY])
 
 
-def _needed(name: str, address: str | None) -> bool:
+def _needed(name: str, value: str, address: str | None) -> bool:
     if address is not None and name.startswith("RAY_"):
         return True
-    return bool(_NEEDED.fullmatch(name)) and not (_STEERING.match(name) or _SECRET.search(name.upper()))
+    is_secret = _SECRET.search(name.upper()) or discreet(value) != printable(value)
+    return bool(_NEEDED.fullmatch(name)) and not (_STEERING.match(name) or is_secret)
 
 
 @functools.cache

@@ -54,6 +54,11 @@ def test_only_what_is_needed_is_passed_on(
     assert (inside(tmp_path).get(name) == "value") == stays
 
 
+def test_a_password_in_an_address_is_not_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://user:password@mirror.example")
+    assert "HF_ENDPOINT" not in inside(tmp_path)
+
+
 def test_what_a_study_names_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SMOLLM2", "/models/smollm2")
     assert inside(tmp_path, variables=("SMOLLM2",))["SMOLLM2"] == "/models/smollm2"
