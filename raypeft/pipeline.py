@@ -58,7 +58,7 @@ def study(
     if not run.study_file.exists():
         write_text(run.study_file, resolved.dump())
     repairs = mend(run)
-    if pending(Run(run.folder), stages):
+    if set(stages) != {"report"}:
         temporary.base()  # before anything is fetched
     write_manifest(run, provide(resolved.pinned(run.manifest().get("revisions", {})), console))
     run = Run(run.folder)  # its plan has the recorded revisions
