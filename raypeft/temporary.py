@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ RAY = "r"
 SHORT = "/tmp"
 LONGEST = 20  # of the place for it: names of sockets, which lie some 87 characters deeper, end at 107
 GONE_IN_SECONDS = 5.0
+_one_at_a_time = threading.RLock()  # of the threads that write in a folder or remove it, and of signals in between
 
 
 class Mark(BaseModel):
@@ -79,12 +81,13 @@ def make() -> Path:
 
 def record(folder: Path) -> None:
     """Write down which processes have been started from this one, so that a later one can end them."""
-    mark = read(folder)
-    if mark is None or mark.maker.pid != os.getpid():
-        return
-    known = set(mark.processes)
-    if new := [one for one in identities(started_here()) if one not in known]:
-        _write(folder, mark.model_copy(update={"processes": [*mark.processes, *new]}))
+    with _one_at_a_time:
+        mark = read(folder)
+        if mark is None or mark.maker.pid != os.getpid():
+            return
+        known = set(mark.processes)
+        if new := [one for one in identities(started_here()) if one not in known]:
+            _write(folder, mark.model_copy(update={"processes": [*mark.processes, *new]}))
 
 
 def read(folder: Path) -> Mark | None:
@@ -121,10 +124,11 @@ def remove(folder: Path) -> None:
                     processes[process.pid] = process
     deadline = time.monotonic() + GONE_IN_SECONDS
     kill(processes.values(), GONE_IN_SECONDS)
-    shutil.rmtree(folder, ignore_errors=True)
-    while folder.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    with _one_at_a_time:
         shutil.rmtree(folder, ignore_errors=True)
+        while folder.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(folder: Path, mark: Mark) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -139,3 +140,14 @@ def test_a_place_that_cannot_be_written_is_told_at_once(monkeypatch: pytest.Monk
     monkeypatch.setattr("os.access", lambda path, mode: str(path) != "/tmp")
     with pytest.raises(UserError, match="RAY_TMPDIR: folder /tmp cannot be written"):
         temporary.make()
+
+
+def test_threads_may_write_it_down_together_and_not_after_its_end() -> None:
+    folder = temporary.make()
+    with subprocess.Popen(SLEEP) as process, ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(temporary.record, folder) for _ in range(200)]:
+            done.result()
+        process.kill()
+    temporary.remove(folder)
+    temporary.record(folder)
+    assert not folder.exists()
