@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from raypeft.cli.output import echo, echo_lines, lines_table, print_lines
+from raypeft.cli.output import echo_lines, lines_table, print_lines
 from raypeft.cli.plan_memory import MemoryColumns
 from raypeft.data.sources import local_folder, read_split
 from raypeft.errors import UserError
 from raypeft.hub.fetching import size
 from raypeft.hub.study import Need, cached, needs
+from raypeft.report.formatting import one_line
 from raypeft.run import Run
 from raypeft.spec.catalogue import SPLITS, Split
 from raypeft.spec.cost import GPU, Cost, measured
@@ -32,7 +33,7 @@ def show_plan(plan: Plan, folder: Path, sources: Sequence[Run], *, fresh: bool) 
     unreadable = _unreadable(resolved)
     cost = _cost(plan, folder, unreadable)
     found = standing(plan, None if fresh else Run(folder.resolve()), sources, unreadable)
-    echo(f"Study {resolved.name}: {study.question}\n")
+    echo_lines([f"Study {resolved.name}: {study.question}", ""])
     memory = MemoryColumns(plan)
     headings = ["model", "dataset", "technique", "trials", "hours", *memory.names, "searched"]
     table = lines_table(*headings, right=("trials", "hours", "train GiB", "decode GiB"))
@@ -171,7 +172,7 @@ def _absent(cost: Cost, wanted: Sequence[Need], unreadable: Mapping[str, str]) -
         lines.append(
             f"Gated      {', '.join(f'{need.name} ({need.repo})' for need in gated)}: accept the licence first"
         )
-    return lines + [f"Missing    {name}: {reason}" for name, reason in unreadable.items()]
+    return lines + [f"Missing    {name}: {one_line(reason)}" for name, reason in unreadable.items()]
 
 
 def _hours(seconds: float) -> str:

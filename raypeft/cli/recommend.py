@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from raypeft.cli.arguments import JsonOption, RunArgument, find_run
-from raypeft.cli.output import echo, echo_json, lines_table, print_lines
+from raypeft.cli.output import echo, echo_json, echo_lines, lines_table, print_lines
 from raypeft.errors import UserError
 from raypeft.progress import duration
 from raypeft.report import formatting as show
@@ -57,26 +57,26 @@ def _print(numbers: Numbers, found: "Recommendation", limits: "Limits") -> None:
     within = f" within {show.joined(bounds)}" if bounds else ""
     best = found.best
     if best is None:
-        echo(f"For {data}{within}: nothing that the study has tested.")
+        echo_lines([f"For {data}{within}: nothing that the study has tested."])
     else:
         point = show.hyperparameters(best.row.selection["hyperparameters"])
         interval = f" (95 % interval {show.interval(found.interval)})" if found.interval else ""
         codebleu = best.row.metrics.get("codebleu")
         reached = f"EM@{numbers.k} {show.percent(best.value)} %{interval}"
         reached += "" if codebleu is None else f", CodeBLEU {show.percent(codebleu)}"
-        echo(f"For {data}{within}: {title(numbers, best)}")
-        echo(f"  with {point}")
-        echo(f"  {reached} on {found.items} test items")
-        echo(f"  {costs(best)}")
+        echo_lines([f"For {data}{within}: {title(numbers, best)}"])
+        echo_lines([f"  with {point}"])
+        echo_lines([f"  {reached} on {found.items} test items"])
+        echo_lines([f"  {costs(best)}"])
         echo("\nHow sure")
         for line in [*confidence(numbers, found), *caveats(numbers, limits.gpu_memory_gib is not None)]:
-            echo(f"  {line}")
+            echo_lines([f"  {line}"])
         echo("\nCandidates (* on the Pareto front of EM, memory, time and trained weights)")
         _print_table(numbers, found)
     if found.left_out:
         echo("\nLeft out")
         for line in found.left_out:
-            echo(f"  {show.one_line(line)}")
+            echo_lines([f"  {show.one_line(line)}"])
     echo("")
 
 

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 ABSENT = "–"
-UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff"
+    r"\U000e0000-\U000e007f]"
+)
 _CREDENTIALS = re.compile(r"(\w://)[^/\s@]+@")
 _LONGEST_ERROR = 200
 

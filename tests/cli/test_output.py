@@ -21,7 +21,7 @@ from raypeft.spec.resolve import resolve
 from tests.cli.conftest import Call
 
 MARKUP = "[bold]b[/bold][/nothing]:smile:"
-ATTACK = f"\x1b[31m\x1b]0;title\x07\x9b2J\u202e\u2066\x08\x7f{MARKUP}"
+ATTACK = f"\x1b[31m\x1b]0;title\x07\x9b2J\u202e\u061c\x08\x7f{MARKUP}"
 SHOWN = f"�[31m�]0;title��2J����{MARKUP}"
 
 
