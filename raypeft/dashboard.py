@@ -1,4 +1,8 @@
-"""Ray's dashboard of a run that is under way: where it is, and the token it asks for."""
+"""Ray's dashboard of a run that is under way: where it is, and the token it asks for.
+
+A run folder may be somebody else's: what it says of a dashboard is asked for only at a port of this machine on which
+this user's own process listens, and only a token that raypeft or the user has put down is read.
+"""
 
 import json
 import os
@@ -6,19 +10,27 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
+import psutil
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from raypeft import temporary
+from raypeft.environment import TOKEN as TOKEN_VARIABLE
+from raypeft.environment import TOKEN_FILE
 from raypeft.files import read_json, write_json
 from raypeft.run import Run
 
 SECONDS = 5.0
-TOKEN_VARIABLE = "RAY_AUTH_TOKEN"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Dashboard:
     """What the driver writes down while a run's cluster is up.
 
@@ -29,8 +41,8 @@ class Dashboard:
         token_file: where the token lies; none where there is none, or it stands in the variable `RAY_AUTH_TOKEN`.
     """
 
-    url: str
-    host: str
+    url: Annotated[str, Field(pattern=r"^http://([A-Za-z0-9.-]+|\[[0-9a-f:]+\]):\d{1,5}$")]
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=255)]
     session: str | None
     token_file: str | None
 
@@ -41,13 +53,30 @@ class Dashboard:
 
     def token(self) -> str | None:
         """The token, where it can be read here."""
-        if self.token_file is not None and Path(self.token_file).is_file():
-            return Path(self.token_file).read_text(encoding="ascii").strip()
-        return os.environ.get(TOKEN_VARIABLE)
+        if self.token_file is None:
+            return os.environ.get(TOKEN_VARIABLE)
+        path = Path(self.token_file)
+        if path not in _users_places() and temporary.read(path.parent) is None:
+            return None
+        with suppress(OSError, ValueError):
+            return path.read_text(encoding="ascii").strip()
+        return None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a process of this user's, on this machine, that listens there."""
+        place = urlsplit(self.url)
+        return place.hostname in LOOPBACK and any(
+            connection.status == psutil.CONN_LISTEN
+            and connection.laddr
+            and connection.laddr.port == place.port
+            and _is_users(connection.pid)
+            for connection in psutil.net_connections("tcp")
+        )
 
     def asks_for_token(self) -> bool:
         """Whether the dashboard lets only those in who have the token; Ray's default is that it does."""
-        mode = _get(self.url, "/api/authentication_mode", None) or {}
+        mode = (_get(self.url, "/api/authentication_mode", None) if self.is_ours else None) or {}
         return bool(mode.get("authentication_mode", "token") != "disabled")
 
 
@@ -67,13 +96,15 @@ def announced(run: Run, url: str | None) -> Iterator[None]:
 
 
 def running(run: Run) -> Dashboard | None:
-    """The dashboard of a run, if its cluster is up; one on another machine cannot be asked and counts as up."""
-    content = read_json(run.dashboard_file)
-    if content is None:
+    """The dashboard of a run, if its cluster is up; one at another address cannot be asked and counts as up."""
+    try:
+        dashboard = Dashboard(**read_json(run.dashboard_file))
+    except (TypeError, ValidationError):
         return None
-    dashboard = Dashboard(**content)
-    if not dashboard.is_here:
+    if not dashboard.is_here or urlsplit(dashboard.url).hostname not in LOOPBACK:
         return dashboard
+    if not dashboard.is_ours:
+        return None
     version = _get(dashboard.url, "/api/version", dashboard.token())
     return dashboard if version and version.get("session_name") == dashboard.session else None
 
@@ -82,8 +113,19 @@ def _token_file() -> str | None:
     """Where Ray looks for its token, in its order (docs.ray.io, token authentication)."""
     if os.environ.get(TOKEN_VARIABLE):
         return None
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    return str(path) if path.is_file() else None
+    return next((str(path) for path in _users_places() if path.is_file()), None)
+
+
+def _users_places() -> list[Path]:
+    """Where the token lies by the environment, else by Ray's default."""
+    named = os.environ.get(TOKEN_FILE)
+    return [Path(named)] if named else [Path.home() / ".ray" / "auth_token"]
+
+
+def _is_users(pid: int | None) -> bool:
+    with suppress(psutil.Error):
+        return pid is not None and psutil.Process(pid).uids().real == os.getuid()
+    return False
 
 
 def _get(url: str, path: str, token: str | None) -> dict[str, Any] | None:

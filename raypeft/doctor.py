@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from raypeft.errors import UserError
 from raypeft.guards import GUARDS, installed
 from raypeft.hardware import listed_gpus
+from raypeft.report.formatting import discreet
 
 EXTRAS = ("", "quantization")
 HUB_SECONDS = 5
@@ -130,14 +131,18 @@ def _hub() -> dict[str, Any]:
 
     from raypeft.hub.faults import explained
 
-    found: dict[str, Any] = {"endpoint": constants.ENDPOINT, "token": get_token() is not None, "reachable": True}
+    found: dict[str, Any] = {
+        "endpoint": discreet(constants.ENDPOINT),
+        "token": get_token() is not None,
+        "reachable": True,
+    }
     if constants.HF_HUB_OFFLINE:
         return found | {"reachable": False, "why": "HF_HUB_OFFLINE is set: only what is in the cache is used"}
     try:
         with explained("model", "hub"):
             get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
     except UserError as error:
-        return found | {"reachable": False, "why": error.what}
+        return found | {"reachable": False, "why": discreet(error.what)}
     return found
 
 

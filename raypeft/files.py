@@ -47,6 +47,12 @@ def refuse_unwritable(path: Path, where: str) -> None:
         raise UserError(f"cannot be written: {error.strerror or error}", where=where) from error
 
 
+def is_writable(folder: Path) -> bool:
+    """Whether files can be written to a folder, or where it is still to be made."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return os.access(there, os.W_OK | os.X_OK)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, readable and in UTF-8."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -71,9 +77,12 @@ def append_line(path: Path, row: Any) -> None:
 
 
 def append_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Append JSON lines in a single write, durable when this returns; a torn line before them is closed off first."""
+    """Append JSON lines in a single write, durable when this returns; a torn line before them is closed off first.
+
+    Not to what a link in the place of the file leads to.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as stream:
+    with open(path, "ab+", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)) as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
             torn = stream.read(1) != b"\n"

@@ -9,9 +9,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-import psutil
-
 from raypeft.errors import UserError
+from raypeft.processes import kill, started_here
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CODE = 130
@@ -101,7 +100,7 @@ class Interruption:
 
     def end_at_once(self, why: str = "") -> NoReturn:
         """Kill every process started from here, clean up and leave, from whatever thread."""
-        kill_children()
+        kill(started_here())
         with suppress(Exception):
             self.clean()
         text = f"{why}Stopped at once. The same command goes on from the last checkpoints.\n"
@@ -125,13 +124,6 @@ class Interruption:
         self.say(f"{self.asked}: stopping. The last checkpoints are written; once more stops at once.")
         if not self._graceful:
             raise KeyboardInterrupt
-
-
-def kill_children() -> None:
-    """Kill every process started from here, and those started from them."""
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            child.kill()
 
 
 def _leave_terminal() -> None:

@@ -18,6 +18,7 @@ from raypeft.files import read_json, write_json
 from raypeft.hardware import capabilities, cpu, listed_gpus, output
 from raypeft.hub import cached_snapshot
 from raypeft.modeling.contents import content_of
+from raypeft.report.formatting import discreet
 from raypeft.run import Run
 from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.identity import RESULTS_VERSION
@@ -72,7 +73,7 @@ def write_manifest(
             "results_version": RESULTS_VERSION,
             "git": _git(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+            "command": discreet(" ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])),
             "versions": versions(),
             "python": platform.python_version(),
             "platform": platform.platform(),

@@ -10,14 +10,20 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import psutil
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
+from raypeft import temporary
 from raypeft.errors import UserError
 from raypeft.files import write_json
+from raypeft.processes import Identity
+from raypeft.report.formatting import discreet
 
 RECORD = "owner.json"
 LOCK = "owner.lock"
@@ -26,7 +32,7 @@ BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Owner:
     """The process that has a run folder, as it describes itself in `owner.json`.
 
@@ -41,12 +47,17 @@ class Owner:
 
     host: str
     boot: str
-    pid: int
-    created: float
+    pid: Annotated[int, Field(ge=1, lt=2**31)]
+    created: Annotated[float, Field(allow_inf_nan=False)]
     since: str
     command: str
     mark: str
     temporary: str | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """The process."""
+        return Identity(pid=self.pid, created=self.created)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since[:16].replace('T', ' ')}: {self.command}"
@@ -54,13 +65,14 @@ class Owner:
     @classmethod
     def here(cls) -> "Owner":
         """This process."""
+        here = Identity.here()
         return cls(
             host=platform.node(),
             boot=_boot(),
-            pid=os.getpid(),
-            created=psutil.Process().create_time(),
+            pid=here.pid,
+            created=here.created,
             since=datetime.now().isoformat(timespec="seconds"),
-            command=" ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+            command=discreet(" ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])),
             mark=uuid.uuid4().hex,
         )
 
@@ -69,7 +81,7 @@ class Owner:
         """The owner that a run folder names, none where there is none or its record is damaged."""
         try:
             return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
 
@@ -85,11 +97,12 @@ class Ownership:
         lost: called, in a thread of its own, when another process has taken over, as after a suspension.
 
     Raises:
-        UserError: on entering, the folder has an owner that lives.
+        UserError: on entering, the folder has an owner that lives, or cannot be written.
     """
 
     def __init__(self, folder: Path, lost: Callable[[], None]) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()
+        self._shown = str(folder)
         self.lost = lost
         self.owner = Owner.here()
         self.before: Owner | None = None
@@ -98,16 +111,24 @@ class Ownership:
         self._over = threading.Event()
 
     def __enter__(self) -> "Ownership":
-        self._made = not self.folder.exists()
+        hint = "Choose another with --out."
         try:
+            self._made = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._take()
         except (FileExistsError, NotADirectoryError):
-            raise UserError("is not a folder", where=str(self.folder), hint="Choose another with --out.") from None
+            raise UserError("is not a folder", where=self._shown, hint=hint) from None
+        except OSError as error:
+            raise UserError(f"cannot be written: {error.strerror}", where=self._shown, hint=hint) from error
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        return self
+
+    def _take(self) -> None:
         self._lock, exclusive = _open_lock(self.folder)
         before = Owner.read(self.folder)
         try:
             if not exclusive or (before and self._lives(before)):
-                raise _refused(self.folder, before)
+                raise _refused(self._shown, before)
             self.before = before
             if before and before.host == self.owner.host:  # until it is gone, should this process die first
                 self.owner = replace(self.owner, temporary=before.temporary)
@@ -115,8 +136,6 @@ class Ownership:
         except BaseException:
             os.close(self._lock)
             raise
-        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.release()
@@ -143,12 +162,7 @@ class Ownership:
 
     def _lives(self, owner: Owner) -> bool:
         if (owner.host, owner.boot) == (self.owner.host, self.owner.boot):
-            try:
-                process = psutil.Process(owner.pid)
-                same = abs(process.create_time() - owner.created) < 1
-                return same and owner.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
-            except psutil.Error:
-                return False
+            return owner.pid != os.getpid() and owner.identity.find() is not None
         last = (self.folder / RECORD).stat().st_mtime
         if owner.host == self.owner.host and psutil.boot_time() > last:
             return False
@@ -163,6 +177,9 @@ class Ownership:
                 pass
             except OSError:
                 continue  # a file server that does not answer for a while
+            if self.owner.temporary:
+                with suppress(OSError):
+                    temporary.record(Path(self.owner.temporary))
             found = Owner.read(self.folder)
             if (found is None or found.mark != self.owner.mark) and not self._over.is_set():
                 self.lost()
@@ -173,7 +190,7 @@ def _open_lock(folder: Path) -> tuple[int, bool]:
     """The lock file, and whether this process now holds it; on file systems without locks that is taken to be so."""
     path = folder / LOCK
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -186,9 +203,9 @@ def _open_lock(folder: Path) -> tuple[int, bool]:
         os.close(handle)  # its holder removed it in between
 
 
-def _refused(folder: Path, owner: Owner | None) -> UserError:
+def _refused(folder: str, owner: Owner | None) -> UserError:
     if owner is None:
-        return UserError("is in use by another raypeft", where=str(folder), hint="Try again in a moment.")
+        return UserError("is in use by another raypeft", where=folder, hint="Try again in a moment.")
     if owner.host == platform.node():
         hint = f"Wait for it, or stop it: kill {owner.pid}. Status and report work beside it."
     else:
@@ -196,7 +213,7 @@ def _refused(folder: Path, owner: Owner | None) -> UserError:
             "Wait for it, or stop it there. Status and report work beside it.\n"
             f"If it is gone, it counts as dead {STALE_SECONDS:.0f} seconds after its last sign of life."
         )
-    return UserError(f"is in use by {owner}", where=str(folder), hint=hint)
+    return UserError(f"is in use by {owner}", where=folder, hint=hint)
 
 
 def _boot() -> str:

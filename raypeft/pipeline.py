@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from raypeft import temporary
 from raypeft.dashboard import announced
 from raypeft.files import write_text
 from raypeft.hub.fetching import provide
@@ -49,14 +50,16 @@ def study(
         What failed: cells without a usable trial, and jobs, each with where its reason is written.
 
     Raises:
-        UserError: data or models are missing, or the GPU cannot be used, and nothing has been started; or the disk is
-            full.
+        UserError: data or models are missing, the GPU cannot be used, or there is no place for temporary files, and
+            nothing has been started; or the disk is full.
         KeyboardInterrupt: interrupted; the same call goes on.
     """
     plan, run = Plan(resolved), Run(folder.resolve())
     if not run.study_file.exists():
         write_text(run.study_file, resolved.dump())
     repairs = mend(run)
+    if set(stages) != {"report"}:
+        temporary.base()  # before anything is fetched
     revisions = provide(resolved.pinned(run.manifest().get("revisions", {})), console)
     write_manifest(run, revisions, elsewhere=ray_address is not None)
     run = Run(run.folder)  # its plan has the recorded revisions

@@ -10,10 +10,23 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from raypeft.report.formatting import discreet, printable
 from raypeft.spec.plan import Cell, Plan
 
 LINE_EVERY = 20.0
+LONGEST_LINE = 2000
 STATES = ("finished", "stopped", "nan", "oom", "error")
+
+
+def terminal(*, stderr: bool = False) -> Console:
+    """The terminal, on which text has no markup."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+def say(console: Console, text: str) -> None:
+    """Show a line, the beginning of one that is too long for a terminal."""
+    text = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}…"
+    console.print(discreet(text), soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
 class Progress:
@@ -47,7 +60,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self.console, text)
 
     def sweep_begins(self, ended: Iterable[Mapping[str, Any]]) -> None:
         """Trials that an earlier execution of the run has ended."""
@@ -109,7 +122,7 @@ class Progress:
         self.say(f"{self.clock} trials, {len(self.running)} running")
 
     def _table(self) -> Table:
-        table = Table(title=self.plan.resolved.study.question, title_style="bold", expand=False)
+        table = Table(title=Text(printable(self.plan.resolved.study.question)), title_style="bold", expand=False)
         for name, justify in (("cell", "left"), ("running", "right"), ("done", "right"), ("stopped", "right")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
         for name in ("failed", "best loss", "EM@10"):
@@ -119,7 +132,7 @@ class Progress:
             counter, best = self.ended[cell.id], self.best.get(cell.id)
             failed = sum(counter[state] for state in ("nan", "oom", "error"))
             table.add_row(
-                cell.id,
+                Text(printable(cell.id)),
                 str(running[_stem(cell)] or "·"),
                 f"{sum(counter.values())}/{self.plan.resolved.study.trials}",
                 str(counter["stopped"]),
@@ -130,7 +143,7 @@ class Progress:
         caption = f"{self.clock} trials"
         if self.jobs.total:
             caption += f"\n{self.jobs} jobs  {self.job_text}"
-        table.caption = Text(caption)
+        table.caption = Text(printable(caption))
         return table
 
 

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from raypeft.dashboard import announced, running
+from raypeft.dashboard import Dashboard, announced, running
 from raypeft.files import read_json, write_json, write_text
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
@@ -24,12 +25,14 @@ class Head(BaseHTTPRequestHandler):
     """Answers the two questions that are put to Ray: its session to who has the token, its mode to everyone."""
 
     session = "session_1"
+    heard: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         answers = {
             "/api/version": {"session_name": self.session},
             "/api/authentication_mode": {"authentication_mode": "token"},
         }
+        self.heard.append((self.headers["Authorization"] or "").removeprefix("Bearer "))
         allowed = self.path.endswith("mode") or self.headers["Authorization"] == f"Bearer {TOKEN}"
         self.send_response(200 if allowed else 401)
         self.end_headers()
@@ -132,3 +135,42 @@ def test_without_a_run_under_way(run: Run, call: Call) -> None:
     assert "no run in ./runs has a Ray cluster that is running\nRuns: quickstart. Name one." in ended.err
     shown = json.loads(call("dashboard", "quickstart", "--json").out)
     assert shown == {"folder": str(run.folder), "ray": None, "tensorboard": None, "optuna": None}
+
+
+@pytest.mark.parametrize("token_file", ["/etc/hostname", "secret"])
+def test_a_run_folder_is_given_no_file_of_ours(run: Run, ray_url: str, tmp_path: Path, token_file: str) -> None:
+    """Whoever made the folder may listen at the address that it names."""
+    (tmp_path / "secret").write_text("precious")
+    with announced(run, ray_url):
+        content = read_json(run.dashboard_file) | {"token_file": str(tmp_path / token_file)}
+        write_json(run.dashboard_file, content)
+        assert Dashboard(**content).token() is None
+        assert running(run) is None and TOKEN in Head.heard and "precious" not in Head.heard
+
+
+def test_nothing_is_sent_to_a_port_on_which_another_user_listens(
+    run: Run, ray_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with announced(run, ray_url):
+        Head.heard.clear()
+        monkeypatch.setattr("os.getuid", lambda: 4711)
+        assert running(run) is None and Head.heard == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"url": "http://evil.example/$(reboot):1"}, {"url": 5}, {"host": "a; reboot"}, {"further": 1}, {"token_file": []}],
+)
+def test_a_record_of_another_shape_is_none(run: Run, ray_url: str, change: dict[str, object], call: Call) -> None:
+    with announced(run, ray_url):
+        write_json(run.dashboard_file, read_json(run.dashboard_file) | change)
+        assert running(run) is None
+        assert "no cluster is running for this run" in call("dashboard", "quickstart").out
+
+
+def test_another_machine_is_asked_for_nothing(run: Run, ray_url: str) -> None:
+    with announced(run, ray_url):
+        write_json(run.dashboard_file, read_json(run.dashboard_file) | {"url": "http://192.0.2.1:8265"})
+        Head.heard.clear()
+        found = running(run)
+        assert found is not None and found.asks_for_token() and Head.heard == []

@@ -1,11 +1,14 @@
 """What answers at once must not load torch or ray."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from raypeft.importing import ROOT
 
 HEAVY = {"torch", "ray", "transformers", "peft", "optuna", "numpy", "matplotlib"}
 RUN = """
@@ -74,3 +77,21 @@ def test_every_file_of_the_package_says_what_it_is_for() -> None:
     files = sorted(package.rglob("*.py"))
     assert len(files) > 50
     assert [str(file) for file in files if not file.read_text(encoding="utf-8").startswith('"""')] == []
+
+
+@pytest.mark.parametrize("arguments", [["study", "quickstart", "--plan"], ["doctor"]], ids=" ".join)
+def test_nothing_is_imported_from_the_working_directory(tmp_path: Path, arguments: list[str]) -> None:
+    """Neither for `python -m`, nor for an empty entry of `PYTHONPATH`, both of which put it on Python's path."""
+    for name in ("random", "typer", "rich", "yaml", "pydantic", "psutil", "torch", "json", "socket"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('imported {name}')\n")
+    for name in ("datasets", "triton", "raypeft_plugin"):
+        (tmp_path / name).mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "raypeft", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, "", "."])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,10 +1,12 @@
 """One owner a run folder, and when another may take it over."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,9 +17,12 @@ import psutil
 import pytest
 
 from raypeft import owner, temporary
+from raypeft.cli.study import owned
 from raypeft.errors import UserError
 from raypeft.files import write_json
 from raypeft.owner import Owner, Ownership
+from raypeft.progress import terminal
+from raypeft.run import Run
 
 HOLD = """
 import sys, time
@@ -194,3 +199,67 @@ def test_a_temporary_folder_is_near_enough_for_sockets(monkeypatch: pytest.Monke
     folder = temporary.make()
     assert folder.parent == Path("/tmp")
     temporary.remove(folder)
+
+
+def test_a_copied_folder_has_nothing_removed_and_nobody_killed(tmp_path: Path) -> None:
+    """By a name alone: what the record of an owner names may be anybody's."""
+    victim = Path(tempfile.mkdtemp(prefix="raypeft-", dir="/tmp"))
+    (victim / "thesis.tex").write_text("precious")
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(victim)]) as process:
+        left_behind(tmp_path, pid=2**30, temporary=str(victim))
+        with owned(tmp_path, terminal()) as (_, ownership):
+            assert ownership.before is not None and ownership.before.temporary == str(victim)
+        assert process.poll() is None and (victim / "thesis.tex").exists()
+        process.kill()
+    shutil.rmtree(victim)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pid": 10**30},
+        {"pid": -1},
+        {"pid": "1"},
+        {"created": 1e999},
+        {"host": ["a"]},
+        {"temporary": 5},
+        {"further": 1},
+        {"since": None},
+    ],
+    ids=str,
+)
+def test_a_record_of_another_shape_is_none(tmp_path: Path, change: dict[str, object]) -> None:
+    left_behind(tmp_path)
+    content = json.loads((tmp_path / "owner.json").read_text()) | change
+    (tmp_path / "owner.json").write_text(json.dumps(content))
+    assert Owner.read(tmp_path) is None
+    (tmp_path / "owner.json").write_text("[" * 100_000)
+    assert Owner.read(tmp_path) is None
+    with Ownership(tmp_path, lost) as ownership:
+        assert ownership.before is None
+
+
+def test_nothing_is_written_where_a_link_in_a_run_folder_leads(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "precious").write_text("precious\n")
+    for name in ("owner.lock", "events.jsonl"):
+        (tmp_path / "run" / name).symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match="cannot be written: Too many levels of symbolic links"):
+        Ownership(tmp_path / "run", lost).__enter__()
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        Run(tmp_path / "run").note("something")
+    assert (tmp_path / "precious").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open"])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def denied(*arguments: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(f"os.{call}", denied)
+    with pytest.raises(UserError) as caught, Ownership(tmp_path / "theirs" / "run", lost):
+        pass
+    monkeypatch.undo()
+    assert str(caught.value) == (
+        f"{tmp_path / 'theirs' / 'run'}: cannot be written: Permission denied\nChoose another with --out."
+    )

@@ -1,14 +1,20 @@
 """The command line: one module a verb."""
 
+import errno
+import io
 import logging
+import os
 import sys
 import warnings
+from typing import NoReturn
 
 import typer
-from rich.console import Console
 
 from raypeft.cli.verbs import Verbs
 from raypeft.errors import UserError
+
+# What no file system or permission lets a command do; other errors of the system are faults of the program.
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOSPC, errno.EDQUOT}
 
 app = typer.Typer(
     name="raypeft",
@@ -26,12 +32,26 @@ def raypeft() -> None:
 
 
 def main() -> None:
-    """Entry point; a user's mistake ends with one message and exit code 2."""
+    """Run the command; a user's mistake ends with one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the terminal's encoding lacks does not end the command
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\.")
     # It warns, when imported, about a kernel that it would have fetched from a hub.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         app()
     except UserError as error:
-        Console(stderr=True).print(f"raypeft: {error}", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(2)
+        refuse(error)
+    except OSError as error:
+        if error.errno not in REFUSALS or error.filename is None:
+            raise
+        refuse(UserError(str(error.strerror), where=os.fsdecode(error.filename)))
+
+
+def refuse(error: UserError) -> NoReturn:
+    """End with a message."""
+    from raypeft.cli.output import echo_error
+
+    echo_error(error)
+    sys.exit(2)

@@ -16,6 +16,10 @@ CellArgument = Annotated[
     str, typer.Argument(metavar="CELL", help="model/dataset/technique, or as many of these as tell it apart")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead")]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="let code run that the model brings along; read it first"),
+]
 
 
 def find_run(text: str) -> Run:

@@ -1,7 +1,6 @@
 """raypeft dashboard: Ray's dashboard, TensorBoard and Optuna's storage of a run."""
 
 import importlib.util
-import json
 import shlex
 import webbrowser
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from raypeft.cli.arguments import RUNS, JsonOption, find_run
+from raypeft.cli.output import echo_json, echo_lines
 from raypeft.dashboard import Dashboard, running
 from raypeft.errors import UserError
 from raypeft.run import Run
@@ -30,9 +30,9 @@ def dashboard(
     found = find_run(run) if run else _under_way()
     live = running(found)
     if as_json:
-        typer.echo(json.dumps(_content(found, live), indent=2, ensure_ascii=False))
+        echo_json(_content(found, live))
     else:
-        typer.echo("\n".join([*_ray(found, live), "", *_others(found)]))
+        echo_lines([*_ray(found, live), "", *_others(found)])
     if open_:
         if live is None:
             raise UserError("no Ray cluster is running for this run", where=str(found.folder))
@@ -82,7 +82,9 @@ def _ray(run: Run, live: Dashboard | None) -> list[str]:
         ]
     else:
         lines.append(f"             from another machine: {tunnel}")
-    if live.token_file:
+    if not live.is_here:
+        lines.append(f"Token        the page asks for one, once a browser: that of the study on {live.host}")
+    elif live.token_file and live.token():
         place = shlex.quote(live.token_file)
         lines += [
             f"Token        the page asks for one, once a browser: cat {place}",

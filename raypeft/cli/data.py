@@ -1,19 +1,19 @@
 """raypeft data: check a data set, and build one from its source."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import track
 
 from raypeft.cli.arguments import JsonOption
+from raypeft.cli.output import echo, echo_json, echo_lines
 from raypeft.data.build import KEPT, SEED, build_codealpacapy, write_splits
 from raypeft.data.check import Findings, Leak, Shortened, SplitFindings, check
 from raypeft.data.sources import VARIABLE, find_file
 from raypeft.errors import UserError
+from raypeft.progress import terminal
 from raypeft.report.formatting import one_line
 from raypeft.spec.catalogue import SPLITS, Catalogue, DatasetEntry, Split, shipped_catalogue
 from raypeft.spec.direct import direct_models, is_direct
@@ -59,10 +59,9 @@ def check_(
         datasets[name] = entry.model_copy(update={"columns": {**entry.columns, **given}})
     found = check(datasets, name, splits, _shortened(model, entry) if model else None)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        echo_json(asdict(found))
         return
-    for line in _lines(found, datasets[name]):
-        typer.echo(line)
+    echo_lines(_lines(found, datasets[name]))
 
 
 @data.command("build")
@@ -75,7 +74,7 @@ def build(
     """Build CodeAlpacaPy from CodeAlpaca-20k by the paper's rule, with a split of its own."""
     if name != "codealpacapy":
         raise UserError(f"cannot build '{name}'", hint="It builds codealpacapy.")
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     built = build_codealpacapy(
         source,
         seed,
@@ -84,18 +83,18 @@ def build(
     folder = out or Path(name)
     write_splits(folder, built.splits)
     sizes = ", ".join(f"{len(items):,} {split}" for split, items in built.splits.items())
-    typer.echo(f"{built.rows:,} rows, {built.kept:,} of them without input and with an output that is Python")
+    echo(f"{built.rows:,} rows, {built.kept:,} of them without input and with an output that is Python")
     for item in built.blank:
-        typer.echo(f"Dropped for its blank output: {one_line(item.intent)}")
+        echo(f"Dropped for its blank output: {one_line(item.intent)}")
     if built.longest is not None:
-        typer.echo(f"Dropped for its longest output of all: {one_line(built.longest.intent)}")
-    typer.echo(f"{sizes} in {folder}")
+        echo(f"Dropped for its longest output of all: {one_line(built.longest.intent)}")
+    echo(f"{sizes} in {folder}")
     if built.kept != KEPT:
-        typer.echo(f"CodeAlpaca-20k gives {KEPT:,} such rows, so this is another version of it.")
-    typer.echo("These are not the published splits, only as large: their items lie in other ones.")
+        echo(f"CodeAlpaca-20k gives {KEPT:,} such rows, so this is another version of it.")
+    echo("These are not the published splits, only as large: their items lie in other ones.")
     place = folder.resolve()
     exported = f"export {VARIABLE}={place.parent}" if place.name == name else None
-    typer.echo(f"To use them: {exported or f'--set catalogue.datasets.{name}.folder={place}'}")
+    echo(f"To use them: {exported or f'--set catalogue.datasets.{name}.folder={place}'}")
 
 
 def _datasets(name: str) -> tuple[dict[str, DatasetEntry], str, list[Split]]:

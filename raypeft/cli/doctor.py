@@ -1,13 +1,10 @@
 """raypeft doctor: what this machine can run."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from raypeft.cli.arguments import RUNS, JsonOption
-from raypeft.cli.output import lines_table, print_lines
+from raypeft.cli.output import echo_json, echo_lines, lines_table, print_lines
 from raypeft.guards import check_versions
 
 
@@ -20,10 +17,10 @@ def doctor(as_json: JsonOption = False) -> None:
 
     found = examine(Path(RUNS))
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        echo_json(found)
     else:
         _show_packages(found["packages"])
-        typer.echo("\n".join(["", *_lines(found)]))
+        echo_lines(["", *_lines(found)])
     check_versions()
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from raypeft.cli.arguments import JsonOption
-from raypeft.cli.output import counting
+from raypeft.cli.output import counting, echo, echo_json, echo_lines
 from raypeft.errors import UserError
 from raypeft.files import refuse_unwritable, write_json, write_lines
 from raypeft.guards import check_versions
@@ -56,7 +56,7 @@ def evaluate(
     plan = Plan(_resolved(model, dataset, study, beams, candidates, set_ or []))
     (name,) = plan.resolved.study.datasets
     check_versions()
-    typer.echo("Loading the model", err=True)
+    echo("Loading the model", err=True)
     from raypeft.data.sources import load_split
     from raypeft.evaluation.given import evaluate_given, load_given
 
@@ -67,9 +67,9 @@ def evaluate(
     result["split"] = split
     lost = _write(out, rows, result) if out else None
     if as_json:
-        typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        echo_json(result)
     else:
-        typer.echo("\n".join(_lines(result)))
+        echo_lines(_lines(result))
     if lost:
         raise lost
 

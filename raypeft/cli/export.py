@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from raypeft.cli.arguments import CellArgument, RunArgument, find_cell, find_run
+from raypeft.cli.arguments import CellArgument, RunArgument, TrustOption, find_cell, find_run
+from raypeft.cli.output import echo
 
 
 def export(
@@ -21,6 +22,7 @@ def export(
         str | None, typer.Option(metavar="REPO", help="also upload it to this repository of the hub, made if absent")
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="make the repository of --push a private one")] = False,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Write a cell's selected adapter as a folder that peft loads, with a model card; or the whole model.
 
@@ -31,9 +33,18 @@ def export(
     from raypeft.export.export import export as write
     from raypeft.export.push import push as upload
 
-    typer.echo(f"Exporting {chosen.id}", err=True)
-    write(found, chosen, folder, merge=merge, base_model=base_model, name=push, license=license)
-    typer.echo(folder)
+    echo(f"Exporting {chosen.id}", err=True)
+    write(
+        found,
+        chosen,
+        folder,
+        merge=merge,
+        base_model=base_model,
+        name=push,
+        license=license,
+        trust_remote_code=trust_remote_code,
+    )
+    echo(folder)
     if push:
-        typer.echo(f"Uploading to {push}", err=True)
-        typer.echo(upload(folder, push, private=private))
+        echo(f"Uploading to {push}", err=True)
+        echo(upload(folder, push, private=private))

@@ -3,8 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from raypeft.cli.output import echo
+from raypeft.progress import terminal
 from raypeft.spec.resolve import ResolvedStudy, resolve
 
 INTERRUPTED = 130
@@ -29,7 +30,7 @@ def fetch(
     try:
         _fetch(resolved)
     except KeyboardInterrupt as interrupt:
-        typer.echo("Interrupted. The same command goes on; what was fetched is kept.")
+        echo("Interrupted. The same command goes on; what was fetched is kept.")
         raise typer.Exit(INTERRUPTED) from interrupt
 
 
@@ -41,13 +42,13 @@ def _fetch(resolved: ResolvedStudy) -> None:
     asked = needs(resolved)
     found = survey(asked)
     for need in found.cached:
-        typer.echo(f"{need}: in the cache")
+        echo(f"{need}: in the cache")
     for need, want in found.wanted.items():
-        typer.echo(f"{need}: to be fetched, {size(want.bytes)}")
+        echo(f"{need}: to be fetched, {size(want.bytes)}")
     for need, error in found.failed.items():
-        typer.echo(f"{need}: {error.what}")
-    _, failed = fetch_all(found.wanted, Console())
+        echo(f"{need}: {error.what}")
+    _, failed = fetch_all(found.wanted, terminal())
     if failed := found.failed | failed:
         what = f"{len(failed)} of its {len(asked)} models and data sets on the hub could not be fetched"
         raise refusal(f"{resolved.name}: {what}", failed, "The same command goes on; what was fetched is kept.")
-    typer.echo(f"Every model and data set of {resolved.name} is here.")
+    echo(f"Every model and data set of {resolved.name} is here.")

@@ -1,13 +1,12 @@
 """raypeft generate: candidates for intents from a cell's selected weights."""
 
-import json
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from raypeft.cli.arguments import CellArgument, JsonOption, RunArgument, find_cell, find_run
-from raypeft.cli.output import counting
+from raypeft.cli.arguments import CellArgument, JsonOption, RunArgument, TrustOption, find_cell, find_run
+from raypeft.cli.output import counting, echo, echo_json, echo_lines
 from raypeft.errors import UserError
 from raypeft.guards import check_versions
 from raypeft.report.formatting import one_line, printable
@@ -18,6 +17,7 @@ def generate(
     cell: CellArgument,
     intents: Annotated[list[str], typer.Argument(metavar="INTENT…", help="texts; - reads one a line from stdin")],
     candidates: Annotated[int | None, typer.Option(min=1, help="how many to show (default: the study's)")] = None,
+    trust_remote_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print candidates for intents, found with the study's prompt and beam search, best first."""
@@ -28,18 +28,18 @@ def generate(
         raise UserError(f"the study's search keeps {most} candidates, not {candidates}", where="--candidates")
     texts = _texts(intents)
     check_versions()
-    typer.echo(f"Loading {chosen.id}", err=True)
+    echo(f"Loading {chosen.id}", err=True)
     from raypeft.evaluation.generate import generate as search
 
     with counting("Intents", len(texts)) as progress:
-        rows = search(found, chosen, texts, progress)
+        rows = search(found, chosen, texts, progress, trust_remote_code=trust_remote_code)
     for row in rows:
         row["candidates"], row["scores"] = row["candidates"][:candidates], row["scores"][:candidates]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo_json(rows)
         return
     for row in rows:
-        typer.echo("\n".join(_lines(row)))
+        echo_lines(_lines(row))
 
 
 def _texts(intents: list[str]) -> list[str]:

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import typer
-
-from raypeft.cli.output import lines_table, print_lines
+from raypeft.cli.output import echo_lines, lines_table, print_lines
 from raypeft.cli.plan_memory import MemoryColumns
 from raypeft.data.sources import local_folder, read_split
 from raypeft.errors import UserError
 from raypeft.hub.fetching import size
 from raypeft.hub.study import Need, cached, needs
+from raypeft.report.formatting import one_line
 from raypeft.run import Run
 from raypeft.spec.catalogue import SPLITS, Split
 from raypeft.spec.cost import Cost, measured
@@ -36,7 +35,7 @@ def show_plan(plan: Plan, folder: Path, sources: Sequence[Run], *, fresh: bool) 
     unreadable = _unreadable(resolved)
     cost = _cost(plan, folder, unreadable)
     found = standing(plan, None if fresh else Run(folder.resolve()), sources, unreadable)
-    typer.echo(f"Study {resolved.name}: {study.question}\n")
+    echo_lines([f"Study {resolved.name}: {study.question}", ""])
     memory = MemoryColumns(plan)
     headings = ["model", "dataset", "technique", "trials", "hours", *memory.names, "searched"]
     table = lines_table(*headings, right=("trials", "hours", "train GiB", "decode GiB"))
@@ -68,7 +67,7 @@ def show_plan(plan: Plan, folder: Path, sources: Sequence[Run], *, fresh: bool) 
         f"Disk       about {size(cost.run_bytes())} in {folder}, {_kept(plan)} included",
         *_absent(cost, wanted, unreadable),
     ]
-    typer.echo("\n".join(lines))
+    echo_lines(lines)
 
 
 def _kept(plan: Plan) -> str:
@@ -179,7 +178,7 @@ def _absent(cost: Cost, wanted: Sequence[Need], unreadable: Mapping[str, str]) -
         lines.append(
             f"Gated      {', '.join(f'{need.name} ({need.repo})' for need in gated)}: accept the licence first"
         )
-    return lines + [f"Missing    {name}: {reason}" for name, reason in unreadable.items()]
+    return lines + [f"Missing    {name}: {one_line(reason)}" for name, reason in unreadable.items()]
 
 
 def _hours(seconds: float) -> str:

@@ -1,6 +1,5 @@
 """raypeft recommend: which technique to take within limits."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 from rich.text import Text
 
 from raypeft.cli.arguments import JsonOption, RunArgument, find_run
-from raypeft.cli.output import lines_table, print_lines
+from raypeft.cli.output import echo, echo_json, echo_lines, lines_table, print_lines
 from raypeft.errors import UserError
 from raypeft.progress import duration
 from raypeft.report import formatting as show
@@ -43,7 +42,7 @@ def recommend(
     recommendations = choose(numbers, limits, model=model, dataset=dataset)
     if as_json:
         content = [_content(numbers, one, limits) for one in recommendations]
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        echo_json(content)
         return
     for one in recommendations:
         _print(numbers, one, limits)
@@ -58,27 +57,27 @@ def _print(numbers: Numbers, found: "Recommendation", limits: "Limits") -> None:
     within = f" within {show.joined(bounds)}" if bounds else ""
     best = found.best
     if best is None:
-        typer.echo(f"For {data}{within}: nothing that the study has tested.")
+        echo_lines([f"For {data}{within}: nothing that the study has tested."])
     else:
         point = show.hyperparameters(best.row.selection["hyperparameters"])
         interval = f" (95 % interval {show.interval(found.interval)})" if found.interval else ""
         codebleu = best.row.metrics.get("codebleu")
         reached = f"EM@{numbers.k} {show.percent(best.value)} %{interval}"
         reached += "" if codebleu is None else f", CodeBLEU {show.percent(codebleu)}"
-        typer.echo(f"For {data}{within}: {title(numbers, best)}")
-        typer.echo(f"  with {point}")
-        typer.echo(f"  {reached} on {found.items} test items")
-        typer.echo(f"  {costs(best)}")
-        typer.echo("\nHow sure")
+        echo_lines([f"For {data}{within}: {title(numbers, best)}"])
+        echo_lines([f"  with {point}"])
+        echo_lines([f"  {reached} on {found.items} test items"])
+        echo_lines([f"  {costs(best)}"])
+        echo("\nHow sure")
         for line in [*confidence(numbers, found), *caveats(numbers, limits.gpu_memory_gib is not None)]:
-            typer.echo(f"  {line}")
-        typer.echo("\nCandidates (* on the Pareto front of EM, memory, time and trained weights)")
+            echo_lines([f"  {line}"])
+        echo("\nCandidates (* on the Pareto front of EM, memory, time and trained weights)")
         _print_table(numbers, found)
     if found.left_out:
-        typer.echo("\nLeft out")
+        echo("\nLeft out")
         for line in found.left_out:
-            typer.echo(f"  {show.one_line(line)}")
-    typer.echo("")
+            echo_lines([f"  {show.one_line(line)}"])
+    echo("")
 
 
 def _print_table(numbers: Numbers, found: "Recommendation") -> None:

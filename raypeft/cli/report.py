@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from raypeft.cli.arguments import RunArgument, find_run
+from raypeft.cli.output import echo
+from raypeft.errors import UserError
+from raypeft.files import is_writable
 
 
 class Format(StrEnum):
@@ -25,4 +28,8 @@ def report(
     """Build tables, figures and HTML again from what the run folder holds, also while the run goes on."""
     from raypeft.report import write, write_peft
 
-    typer.echo((write if as_format is Format.HTML else write_peft)(find_run(run)))
+    found = find_run(run)
+    if not is_writable(found.report_folder):
+        hint = "Copy the run, and report on the copy."
+        raise UserError("cannot be written", where=str(found.report_folder), hint=hint)
+    echo((write if as_format is Format.HTML else write_peft)(found))

@@ -1,15 +1,12 @@
 """raypeft status: how far a run has come."""
 
-import json
 import time
 from typing import Any
 
-import typer
-from rich.table import Table
 from rich.text import Text
 
 from raypeft.cli.arguments import JsonOption, RunArgument, find_run
-from raypeft.cli.output import lines_table, print_lines
+from raypeft.cli.output import LinesTable, echo_json, echo_lines, lines_table, print_lines
 from raypeft.progress import duration
 from raypeft.report.cells import CellRow
 from raypeft.report.formatting import ABSENT, counts, loss, one_line, percent
@@ -22,11 +19,10 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     numbers = gather(find_run(run))
     now = standing(numbers)
     if as_json:
-        typer.echo(json.dumps(_content(numbers, now), indent=2, ensure_ascii=False))
+        echo_json(_content(numbers, now))
         return
     print_lines(_table(numbers))
-    for line in _lines(numbers, now):
-        typer.echo(line)
+    echo_lines(_lines(numbers, now))
 
 
 def _content(numbers: Numbers, now: Standing) -> dict[str, Any]:
@@ -56,7 +52,7 @@ def _cell(numbers: Numbers, row: CellRow) -> dict[str, Any]:
     }
 
 
-def _table(numbers: Numbers) -> Table:
+def _table(numbers: Numbers) -> LinesTable:
     test = f"test EM@{numbers.k}"
     table = lines_table("cell", "state", "best loss", test, "trials", "note", right=("best loss", test))
     for row in numbers.cells:

@@ -1,5 +1,6 @@
 """raypeft study: run a study, or go on with it."""
 
+import functools
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from raypeft.interruption import CODE as INTERRUPTED
 from raypeft.interruption import Interruption
 from raypeft.owner import FILES as OWNER_FILES
 from raypeft.owner import Ownership
+from raypeft.progress import say, terminal
 from raypeft.reuse import runs_in, siblings
 from raypeft.run import Run
 from raypeft.spec.changes import adopted, differences
@@ -70,7 +72,7 @@ def study(
         show_plan(Plan(resolved), folder, sources, fresh=fresh)
         return
     check_versions()
-    stages, console = _stages(stage), Console()
+    stages, console = _stages(stage), terminal()
     with owned(folder, console) as (interruption, ownership):
         _prepare(folder, resolved, console, fresh=fresh)
         code = _run(resolved, folder, console, stages, ray_address, sources, interruption, ownership.keep)
@@ -119,8 +121,8 @@ def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: 
         write_text(run.study_file, resolved.dump())
         for line in news:
             run.note(line)
-            console.print(line, highlight=False)
-    console.print(f"Going on with the run in {folder}", highlight=False, markup=False, soft_wrap=True)
+            say(console, line)
+    say(console, f"Going on with the run in {folder}")
 
 
 def _clear(folder: Path) -> None:
@@ -138,15 +140,12 @@ def _clear(folder: Path) -> None:
 def owned(folder: Path, console: Console) -> Iterator[tuple[Interruption, Ownership]]:
     """The run folder to oneself, what a dead owner left behind removed, and signals handled."""
 
-    def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-
     def clean() -> None:
         if ownership.owner.temporary:
             temporary.remove(Path(ownership.owner.temporary))
         ownership.release()
 
-    interruption = Interruption(say, clean)
+    interruption = Interruption(functools.partial(say, console), clean)
 
     def lost() -> None:
         interruption.end_at_once("Another process has taken over this run folder. ")
@@ -154,7 +153,7 @@ def owned(folder: Path, console: Console) -> Iterator[tuple[Interruption, Owners
     ownership = Ownership(folder, lost)
     with ownership, interruption:
         if before := ownership.before:
-            say(f"Taking over from {before}, which is gone.")
+            say(console, f"Taking over from {before}, which is gone.")
             if before.temporary and before.host == ownership.owner.host:
                 temporary.remove(Path(before.temporary))
         yield interruption, ownership
@@ -184,15 +183,15 @@ def _run(
             sources=sources,
         )
     except KeyboardInterrupt:
-        console.print("Interrupted. The same command goes on from here.", highlight=False)
+        say(console, "Interrupted. The same command goes on from here.")
         return INTERRUPTED
     except OSError as error:
         if disk.is_full(error):
             raise disk.full(folder, str(error)) from error
         raise
     if failed:
-        console.print("Done, but not everything succeeded:", highlight=False)
+        say(console, "Done, but not everything succeeded:")
         for line in failed:
-            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+            say(console, f"  {line}")
         return FAILED
     return 0

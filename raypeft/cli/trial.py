@@ -1,14 +1,12 @@
 """raypeft trial: one trial in full."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from raypeft.cli.arguments import JsonOption, RunArgument, find_run, find_trial
-from raypeft.cli.output import lines_table, print_lines
+from raypeft.cli.output import LinesTable, echo, echo_json, echo_lines, lines_table, print_lines
 from raypeft.errors import UserError
 from raypeft.report.formatting import (
     ABSENT,
@@ -48,16 +46,15 @@ def trial(
     tests = found.plan.tests(cell) if shown.selected is not None else []
     samples = [sample for dataset in tests for sample in read_samples(found, cell, dataset)[:_SAMPLES]]
     if as_json:
-        typer.echo(json.dumps(_content(found, shown, reports, samples), indent=2, ensure_ascii=False))
+        echo_json(_content(found, shown, reports, samples))
         return
-    for line in _lines(found, shown, reports):
-        typer.echo(line)
-    typer.echo("")
+    echo_lines(_lines(found, shown, reports))
+    echo("")
     print_lines(_table(reports))
     for sample in samples:
-        typer.echo("\n" + "\n".join(_sample(sample)))
+        echo("\n" + "\n".join(_sample(sample)))
     if shown.error:
-        typer.echo("\n" + printable(shown.error))
+        echo("\n" + printable(shown.error))
 
 
 def sparkline(values: list[float]) -> str:
@@ -118,7 +115,7 @@ def _lines(run: Run, trial: Trial, reports: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _table(reports: list[dict[str, Any]]) -> Table:
+def _table(reports: list[dict[str, Any]]) -> LinesTable:
     names = ("report", "epoch", "step", "validation loss", "EM@10", "training s", "items/s", "MiB")
     table = lines_table(*names, right=names)
     for row in reports:

@@ -1,14 +1,12 @@
 """raypeft trials: one line a trial."""
 
-import json
 from dataclasses import asdict
 from typing import Any
 
-import typer
 from rich.text import Text
 
 from raypeft.cli.arguments import JsonOption, RunArgument, find_run
-from raypeft.cli.output import lines_table, print_lines
+from raypeft.cli.output import echo, echo_json, lines_table, print_lines
 from raypeft.report.formatting import ABSENT, hyperparameters, loss, one_line, percent
 from raypeft.report.trials import Trial, read_trials
 
@@ -18,7 +16,7 @@ def trials(run: RunArgument, as_json: JsonOption = False) -> None:
     found = find_run(run)
     rows = read_trials(found)
     if as_json:
-        typer.echo(json.dumps([_content(trial) for trial in rows], indent=2, ensure_ascii=False))
+        echo_json([_content(trial) for trial in rows])
         return
     table = lines_table(
         "trial",
@@ -42,7 +40,7 @@ def trials(run: RunArgument, as_json: JsonOption = False) -> None:
         )
     print_lines(table)
     if waiting := found.plan.trials - len(rows):
-        typer.echo(f"{waiting} of {found.plan.trials} trials have not begun.")
+        echo(f"{waiting} of {found.plan.trials} trials have not begun.")
 
 
 def _content(trial: Trial) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from raypeft.consent import check_consent
 from raypeft.data.sources import Item
 from raypeft.evaluation.decoding_job import decode_items, tuned_prompts
 from raypeft.modeling.adapters import adapted
@@ -13,7 +14,12 @@ from raypeft.spec.plan import Cell
 
 
 def generate(
-    run: Run, cell: Cell, intents: Sequence[str], progress: Callable[[int], None] | None = None
+    run: Run,
+    cell: Cell,
+    intents: Sequence[str],
+    progress: Callable[[int], None] | None = None,
+    *,
+    trust_remote_code: bool = False,
 ) -> list[dict[str, Any]]:
     """Candidates by the prompt and the beam search of the study's test.
 
@@ -22,13 +28,16 @@ def generate(
         cell: its cell.
         intents: texts.
         progress: called with the number of intents that have been searched since.
+        trust_remote_code: whether code may run that the model brings along.
 
     Returns:
         For each intent a row as in `predictions.jsonl`, with no reference.
 
     Raises:
-        UserError: the cell has no selected weights, or its model cannot be loaded.
+        UserError: the cell has no selected weights, or its model cannot be loaded or needs code of its own that may not
+            run.
     """
+    check_consent(run, cell, given=trust_remote_code)
     plan = run.plan
     selection = selected(run, cell)
     base = study_base(plan.resolved, cell)

@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from raypeft.environment import enter_working_directory
 from raypeft.evaluation.jobs import Job
 from raypeft.files import write_json
 from raypeft.metrics.exact_match import KS
@@ -29,6 +30,7 @@ class Evaluator:
     """The actor: runs one job at a time, its base model warm in between."""
 
     def __init__(self, folder: str, threads: int) -> None:
+        enter_working_directory()
         map_large_blocks()
         omit_gpus()
         self.run = Run(Path(folder))

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from raypeft.consent import check_consent
 from raypeft.data.chat import ChatPrompts, prompts_for
 from raypeft.errors import UserError
 from raypeft.export.card import UNKNOWN, Export, write_card
@@ -28,6 +29,7 @@ def export(
     base_model: str | None = None,
     name: str | None = None,
     license: str = UNKNOWN,
+    trust_remote_code: bool = False,
 ) -> None:
     """Write a cell's selected weights, with a model card, as others load them; all of it or nothing.
 
@@ -41,11 +43,14 @@ def export(
         base_model: what to call the base model; its hub id or name in the study where nothing is given.
         name: what the card calls the exported folder, where that is not its own name.
         license: identifier for the card's metadata.
+        trust_remote_code: whether code may run that the model brings along.
 
     Raises:
         UserError: the cell has no selected weights, the folder holds something or cannot be written, the technique
-            cannot be merged, or what is written is not the model that was tested.
+            cannot be merged, the model needs code of its own that may not run, or what is written is not the model that
+            was tested.
     """
+    check_consent(run, cell, given=trust_remote_code)
     selection = selected(run, cell)
     if damage := Checkpoint(run.cell_folder(cell) / "best", {}, None, selection.get("files", {})).damage():
         raise UserError(f"the selected weights are damaged: {damage}", where=cell.id)

@@ -21,7 +21,7 @@ from raypeft.errors import UserError
 from raypeft.hub.faults import HubError
 from raypeft.hub.repository import download
 from raypeft.hub.study import Need, Wanted, needs, refusal, revisions, survey, ways_on
-from raypeft.progress import duration
+from raypeft.progress import duration, say
 from raypeft.spec.resolve import ResolvedStudy
 
 LINE_EVERY = 20.0
@@ -71,10 +71,10 @@ def fetch(wanted: Mapping[Need, Wanted], console: Console) -> tuple[dict[Need, s
             except HubError as error:
                 failed[need] = error
                 meters.give_up()
-                console.print(f"{need}: {error.what}", highlight=False, markup=False, soft_wrap=True)
+                say(console, f"{need}: {error.what}")
             else:
                 text = f"{need}: {size(want.bytes)} in {duration(time.monotonic() - start)}"
-                console.print(text, highlight=False, markup=False, soft_wrap=True)
+                say(console, text)
     return commits, failed
 
 
@@ -109,7 +109,7 @@ class _Meters:
         self._done = self._before = 0
         self._start = self._last_line = time.monotonic()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
@@ -177,4 +177,4 @@ class _Meters:
         self._last_line = now
         left = (now - self._start) / max(1, self._done) * (self._total - self._done)
         text = f"{size(self._done)} of {size(self._total)}, about {duration(max(0.0, left))} left: {self._need.name}"
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, text)

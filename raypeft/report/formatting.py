@@ -5,7 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 ABSENT = "–"
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff"
+    r"\U000e0000-\U000e007f]"
+)
+_CREDENTIALS = re.compile(r"(\w://)[^/\s@]+@")
 _LONGEST_ERROR = 200
 
 
@@ -74,7 +78,12 @@ def joined(parts: list[str]) -> str:
 
 def printable(text: str) -> str:
     """Replace what no document or terminal may be given: controls, changes of writing direction, lone surrogates."""
-    return _UNPRINTABLE.sub("\ufffd", text)
+    return UNPRINTABLE.sub("\ufffd", text)
+
+
+def discreet(text: str) -> str:
+    """Printable text without the names and passwords of addresses, as of proxies and mirrors."""
+    return _CREDENTIALS.sub(r"\1…@", printable(text))
 
 
 def one_line(text: str) -> str:

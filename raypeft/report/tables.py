@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raypeft.report.formatting import ABSENT, markdown, one_line
+from raypeft.report.formatting import ABSENT, markdown, one_line, printable
 
 Value = Any
 
@@ -104,9 +104,10 @@ def to_markdown(table: Table) -> str:
 
 def _csv_value(value: Value) -> Value:
     if isinstance(value, Mapping):
-        return json.dumps(dict(value), ensure_ascii=False)
+        return printable(json.dumps(dict(value), ensure_ascii=False))
     if isinstance(value, str):
         # A spreadsheet takes text that starts so for a formula, and error texts are not ours.
+        value = printable(value)
         return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
     return value
 

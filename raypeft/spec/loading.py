@@ -128,13 +128,18 @@ def names(kind: str) -> list[str]:
     return sorted({path.relative_to(folder).with_suffix("").as_posix() for folder, path in files})
 
 
+def variables(text: str) -> list[str]:
+    """Names of the environment variables that `expand` fills in."""
+    return _VARIABLE.findall(text)
+
+
 def expand(text: str, where: str) -> str:
     """Replace `${NAME}` by environment variables.
 
     Raises:
         UserError: a variable is not set, or empty.
     """
-    missing = [name for name in _VARIABLE.findall(text) if not os.environ.get(name)]
+    missing = [name for name in variables(text) if not os.environ.get(name)]
     if missing:
         raise UserError(
             f"environment variable {', '.join(missing)} is not set",

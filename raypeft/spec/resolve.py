@@ -11,7 +11,7 @@ from raypeft.spec.catalogue import Catalogue, DatasetEntry, ModelEntry, shipped_
 from raypeft.spec.checking import check, named
 from raypeft.spec.direct import direct_models, is_direct
 from raypeft.spec.documents import dump_yaml, read_yaml
-from raypeft.spec.loading import Strict, find, listed, validate
+from raypeft.spec.loading import Strict, find, listed, validate, variables
 from raypeft.spec.overrides import keep, set_key
 from raypeft.spec.scale import load_scale, shrink, stand_in
 from raypeft.spec.study import Study
@@ -56,6 +56,12 @@ class ResolvedStudy(Strict):
     def dump(self) -> str:
         """As YAML, readable by `load`."""
         return dump_yaml(self.model_dump(mode="json"))
+
+    @property
+    def variables(self) -> set[str]:
+        """Environment variables that its folders name."""
+        entries = [*self.models.values(), *self.datasets.values()]
+        return {name for entry in entries for name in variables(entry.folder or "")}
 
     def pinned(self, revisions: Mapping[str, Mapping[str, str]]) -> Self:
         """The study with hub entries at exact commits.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from raypeft.disk import is_full
+from raypeft.environment import enter_working_directory
 from raypeft.modeling.heap import map_large_blocks
 from raypeft.modeling.omission import omit_bitsandbytes, omit_from_garbage, omit_gpus
 from raypeft.run import Run
@@ -44,6 +45,7 @@ def train_trial(config: dict[str, Any]) -> None:
     """
     from raypeft.training.log import trial_log
 
+    enter_working_directory()
     run = Run(Path(config["run"]))
     try:
         with trial_log(run.trial_log(config["trial"])) as log:
@@ -127,6 +129,7 @@ def _last_report(error: Exception) -> dict[str, Any]:
 
 def check_techniques(folder: str) -> list[str]:
     """Every problem of the study's techniques that only peft can tell, found in a worker before anything is trained."""
+    enter_working_directory()
     resolved = _plan(Path(folder)).resolved
     omit_bitsandbytes(resolved)
     from raypeft.modeling.preflight import study_problems

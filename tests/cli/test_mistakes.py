@@ -1,5 +1,6 @@
 """A user's mistake: one message that says what, where and what to do, exit code 2, and nothing started."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,23 @@ def test_a_wrong_option(call: Call, arguments: list[str], named: str) -> None:
 
 def test_what_cannot_be_listed(call: Call) -> None:
     assert refused(call, "list", "runs") == ("cannot list 'runs'\nIt lists models, datasets, techniques or studies.")
+
+
+def test_a_report_that_cannot_be_written_is_refused_at_once(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(Path("runs/quickstart"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("raypeft.report.write", lambda run: pytest.fail("computed all the same"))
+    folder = Path("runs/quickstart/report").resolve()
+    message = refused(call, "report", "quickstart")
+    assert message == f"{folder}: cannot be written\nCopy the run, and report on the copy."
+
+
+@pytest.mark.parametrize("verb", ["status", "trials", "report", "dashboard", "recommend"])
+def test_what_may_not_be_read_is_told_in_a_line(call: Call, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    begun(Path("runs/quickstart"))
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    assert refused(call, verb, "quickstart") == "quickstart/study.yaml: Permission denied"

@@ -148,3 +148,11 @@ def test_without_in_context_learning_nothing_of_it_is_shown(begin: Callable[...,
     page = write(record.run).read_text(encoding="utf-8")
     visible = page.split("<main>")[0].split("<body>")[1] + page.split("<main>")[1].split('id="provenance"')[0]
     assert "ICL" not in visible and "in-context" not in visible.lower()
+
+
+def test_text_in_csv_is_neither_obeyed_by_a_terminal_nor_by_a_spreadsheet() -> None:
+    column = Column("text", "Text", lambda row: row)
+    rows = ["\x1b]0;title\x07\u202ered", "=1+1", "@a", "-a", {"r": "\x9b2J"}, -0.5, "a\nb"]
+    table = Table("name", "Title", [column], rows, lambda row: False, "")
+    found = [row["text"] for row in csv.DictReader(io.StringIO(to_csv(table)))]
+    assert found == ["�]0;title��red", "'=1+1", "'@a", "'-a", '{"r": "�2J"}', "-0.5", "a\nb"]

@@ -65,7 +65,7 @@ def test_why_a_worker_died_is_said_in_a_line(tmp_path: Path) -> None:
 
 
 def test_a_study_that_finds_no_memory_for_its_check_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `RAY_task_oom_retries` 0, as `raypeft.cluster` sets it, Ray raises this at once."""
+    """With `RAY_task_oom_retries` 0, as `raypeft.environment` sets it, Ray raises this at once."""
     killed = (
         "1 worker(s) were killed due to the node running low on memory. Memory was 23.1GB used / 23.5GB limit (0.98)"
     )
