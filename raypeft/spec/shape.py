@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from raypeft.spec.loading import Strict
+from raypeft.spec.values import Flag, Whole
 
-Positive = Annotated[int, Field(gt=0)]
+Layers = Annotated[Whole, Field(gt=0, le=1_000)]
+Size = Annotated[Whole, Field(gt=0, le=10**7)]
 Block = Literal["llama", "starcoder2", "codegen", "t5"]
 
 # Configurations whose layers are computed as Llama's are.
@@ -50,16 +52,16 @@ class Shape(Strict):
     """
 
     block: Block
-    layers: Positive
-    encoder_layers: Annotated[int, Field(ge=0)] = 0
-    hidden: Positive
-    intermediate: Positive
-    heads: Positive
-    kv_heads: Positive | None = None
-    head_size: Positive | None = None
-    vocabulary: Positive
-    tied: bool = False
-    gated: bool = False
+    layers: Layers
+    encoder_layers: Annotated[Whole, Field(ge=0, le=1_000)] = 0
+    hidden: Size
+    intermediate: Size
+    heads: Size
+    kv_heads: Size | None = None
+    head_size: Size | None = None
+    vocabulary: Size
+    tied: Flag = False
+    gated: Flag = False
 
     @property
     def width(self) -> int:

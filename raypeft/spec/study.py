@@ -19,6 +19,7 @@ from raypeft.spec.sections import (
     Training,
     Validation,
 )
+from raypeft.spec.values import Prose
 
 
 class Study(Strict):
@@ -33,7 +34,7 @@ class Study(Strict):
             The paper's point is a cell's first trial either way.
     """
 
-    question: str
+    question: Prose
     models: NamesOrGroups
     datasets: Names
     techniques: NamesOrGroups

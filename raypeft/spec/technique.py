@@ -2,17 +2,30 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self, TypeGuard
+from typing import Annotated, Literal, Self, TypeGuard
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import Inconsistent, Strict, find, validate
 from raypeft.spec.protocol import Source
+from raypeft.spec.values import Argument, Identifier, Line, Real, Short, Usual, Value, Whole, quoted, shortened
 
-Value = bool | int | float | str
 Number = int | float
 Quantization = Literal["8bit", "4bit"]
+Bound = Annotated[Real, Usual]
+WholeBound = Annotated[Whole, Usual]
+
+# Arguments of peft's classes that plans are made with: numbers of ranks and tokens, and lists of modules.
+COUNTS = ("r", "init_r", "target_r", "num_virtual_tokens", "encoder_hidden_size")
+MODULES = ("target_modules", "feedforward_modules")
+
+
+def _different(options: list[Value]) -> list[Value]:
+    seen = [(type(option), option) for option in options]
+    if twice := [option for index, (_, option) in enumerate(seen) if seen[index] in seen[:index]]:
+        raise ValueError(f"{quoted(twice[0])} stands twice")
+    return options
 
 
 class Dimension(Strict):
@@ -23,12 +36,12 @@ class Dimension(Strict):
         times: another searched hyperparameter, of which what is drawn is a multiple.
     """
 
-    choice: list[Value] | None = Field(default=None, min_length=1)
-    uniform: tuple[float, float] | None = None
-    log_uniform: tuple[float, float] | None = None
-    integer: tuple[int, int] | None = None
-    log_integer: tuple[int, int] | None = None
-    times: str | None = None
+    choice: Annotated[list[Value], Field(min_length=1), AfterValidator(_different), Short] | None = None
+    uniform: tuple[Bound, Bound] | None = None
+    log_uniform: tuple[Bound, Bound] | None = None
+    integer: tuple[WholeBound, WholeBound] | None = None
+    log_integer: tuple[WholeBound, WholeBound] | None = None
+    times: Identifier | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -76,6 +89,11 @@ class Dimension(Strict):
             return False
         return low <= value <= high or math.isclose(value, low) or math.isclose(value, high)
 
+    def nearest(self, value: Number) -> Value:
+        """What can be drawn of which `value` differs by rounding alone; else the value."""
+        near = [end for end in (self.choice or self.bounds) if _is_number(end) and math.isclose(value, end)]
+        return near[0] if near else value
+
     def __str__(self) -> str:
         if self.choice is not None:
             drawn = " | ".join(str(option) for option in self.choice)
@@ -99,23 +117,26 @@ class Technique(Strict):
         search: the searched hyperparameters: `learning_rate`, which is the optimiser's, and arguments of `peft`.
     """
 
-    title: str
-    peft: str | None = None
+    title: Line
+    peft: Identifier | None = None
     quantization: Quantization | None = None
-    arguments: dict[str, Any] = {}
-    paper: dict[str, Value]
-    package: dict[str, Value] = {}
-    search: dict[str, Dimension]
+    arguments: Annotated[dict[Identifier, Argument], Short] = {}
+    paper: Annotated[dict[Identifier, Value], Short]
+    package: Annotated[dict[Identifier, Value], Short] = {}
+    search: Annotated[dict[Identifier, Dimension], Short]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         wrong = []
         if "learning_rate" not in self.search:
             wrong.append(("search.learning_rate", "is missing: every technique has a learning rate"))
+        elif (rate := self.search["learning_rate"]).times is None and not (rate.numeric and _lowest(rate) >= 0):
+            wrong.append(("search.learning_rate", "should be numbers from 0 on"))
         wrong += self._wrong_multiples()
         wrong += self._wrong_values("paper", [*self.search, *self.paper])
         wrong += self._wrong_values("package", self.package)
         wrong += [(f"arguments.{name}", "is searched as well") for name in self.arguments if name in self.search]
+        wrong += self._wrong_counts() + self._wrong_modules()
         for name, value in self.arguments.items():
             if (share := share_of_steps(value)) is not None and not 0 < share <= 1:
                 wrong.append((f"arguments.{name}.steps", f"is {share}, but must be a share above 0 and up to 1"))
@@ -126,6 +147,32 @@ class Technique(Strict):
         if wrong:
             raise Inconsistent(wrong)
         return self
+
+    def _wrong_counts(self) -> list[tuple[str, str]]:
+        wrong = []
+        for name in COUNTS:
+            fixed = [("arguments", self.arguments.get(name)), ("paper", self.paper.get(name))]
+            for section, value in [*fixed, ("package", self.package.get(name))]:
+                if value is not None and not _is_count(value):
+                    message = f"should be a whole number of at least 1, but is {quoted(value)}"
+                    wrong.append((f"{section}.{name}", message))
+            drawn = self.search.get(name)
+            if drawn and drawn.times is None and not all(map(_is_count, drawn.choice or drawn.bounds)):
+                message = "should draw whole numbers of at least 1, as integer, log_integer or a choice of them do"
+                wrong.append((f"search.{name}", message))
+        return wrong
+
+    def _wrong_modules(self) -> list[tuple[str, str]]:
+        wrong = []
+        for name in MODULES:
+            value = self.arguments.get(name, "")
+            texts = value if isinstance(value, list) else [value]
+            options = self.search[name].choice or [0] if name in self.search else []
+            if not texts or not all(isinstance(text, str) for text in texts):
+                wrong.append((f"arguments.{name}", "should be the name of a module or list, or a list of such names"))
+            if not all(isinstance(option, str) for option in options):
+                wrong.append((f"search.{name}", "should be a choice of names"))
+        return wrong
 
     def _wrong_multiples(self) -> list[tuple[str, str]]:
         wrong = []
@@ -149,7 +196,8 @@ class Technique(Strict):
             elif name not in self.search:
                 wrong.append((key, "is not searched: a fixed value belongs under arguments"))
             elif not self.search[name].contains(drawn[self._drawn_name(name)]):
-                wrong.append((key, f"is {point[name]!r}, outside its search space {self.search[name]}"))
+                message = f"is {_shown(point[name])}, outside its search space {shortened(str(self.search[name]), 200)}"
+                wrong.append((key, message))
         return wrong
 
     def point(self, source: Source) -> dict[str, Value]:
@@ -163,24 +211,35 @@ class Technique(Strict):
 
     def to_drawn(self, point: Mapping[str, Value]) -> dict[str, Value]:
         """What a sampler draws to come to a point."""
-        return {self._drawn_name(name): self._scaled(name, value, point, -1) for name, value in point.items()}
+        return {self._drawn_name(name): self._factor(name, value, point) for name, value in point.items()}
 
     def from_drawn(self, drawn: Mapping[str, Value]) -> dict[str, Value]:
         """The point that a sampler has drawn."""
-        return {name: self._scaled(name, drawn[self._drawn_name(name)], drawn, 1) for name in self.search}
+        return {name: self._multiple(name, drawn[self._drawn_name(name)], drawn) for name in self.search}
 
     def _drawn_name(self, name: str) -> str:
         dimension = self.search.get(name)
         return f"{name}/{dimension.times}" if dimension and dimension.times else name
 
-    def _scaled(self, name: str, value: Value, point: Mapping[str, Value], power: int) -> Value:
-        """A value times the hyperparameter it is a multiple of, or divided by it at power -1."""
+    def _factor(self, name: str, value: Value, point: Mapping[str, Value]) -> Value:
+        """A value divided by the hyperparameter it is a multiple of, without what rounding adds to what can be drawn."""
+        dimension, of = self._of(name, point)
+        if dimension is None or of is None or not _is_number(value):
+            return value
+        return dimension.nearest(_plain(value / of))
+
+    def _multiple(self, name: str, value: Value, drawn: Mapping[str, Value]) -> Value:
+        """A value times the hyperparameter it is a factor of, to the digits that a file would have."""
+        _, of = self._of(name, drawn)
+        if of is None or not _is_number(value):
+            return value
+        return _plain(float(f"{value * of:.15g}"))
+
+    def _of(self, name: str, point: Mapping[str, Value]) -> tuple[Dimension | None, Number | None]:
+        """The dimension of a hyperparameter and, where it is a multiple, the number that it is one of."""
         dimension = self.search.get(name)
         of = point.get(dimension.times) if dimension and dimension.times else None
-        if not of or not _is_number(of) or not _is_number(value):
-            return value
-        scaled = float(value) * float(of) ** power
-        return int(scaled) if scaled.is_integer() else scaled
+        return dimension, of if of and _is_number(of) else None
 
     @property
     def kind(self) -> Literal["full", "adapter"]:
@@ -192,9 +251,25 @@ def _is_number(value: object) -> TypeGuard[Number]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _lowest(dimension: Dimension) -> Number:
+    return min(filter(_is_number, dimension.choice or dimension.bounds))
+
+
+def _plain(number: float) -> Number:
+    return int(number) if number.is_integer() else number
+
+
+def _shown(value: Value) -> str:
+    return quoted(value) if isinstance(value, str) else repr(value)
+
+
 def share_of_steps(value: object) -> float | None:
     """The share in `{steps: share}`, none for any other argument."""
-    if isinstance(value, dict) and list(value) == ["steps"] and isinstance(value["steps"], int | float):
+    if isinstance(value, dict) and list(value) == ["steps"] and _is_number(value["steps"]):
         return float(value["steps"])
     return None
 
