@@ -14,7 +14,7 @@ from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import PACKAGE, Inconsistent, Strict, expand, validate
 from raypeft.spec.protocol import PromptStyle
 from raypeft.spec.shape import Shape
-from raypeft.spec.values import Count, Flag, Line, Name, Place, Short, Whole, shortened
+from raypeft.spec.values import Count, Flag, Line, Name, Place, Short, Whole, quoted, shortened
 
 EMBEDDED = "embedded:"
 BILLION = 10**9
@@ -55,12 +55,16 @@ class Location(Strict):
         if self.folder is None:
             return None
         if self.folder.startswith(EMBEDDED):
-            return PACKAGE / "embedded" / self.folder.removeprefix(EMBEDDED)
-        path = os.path.expanduser(expand(self.folder, where))
-        if not os.path.isdir(path):
+            home = PACKAGE / "embedded"
+            path = home / self.folder.removeprefix(EMBEDDED)
+            if not os.path.isdir(path) or not path.resolve().is_relative_to(home.resolve()):
+                raise UserError(f"the package brings no {quoted(self.folder)}", where=where)
+            return path
+        folder = os.path.expanduser(expand(self.folder, where))
+        if not os.path.isdir(folder):
             hint = f"Correct it in the study, or with --set {where}=FOLDER"
-            raise UserError(f"folder {shortened(path, 300)} does not exist", where=where, hint=hint)
-        return Path(path)
+            raise UserError(f"folder {shortened(folder, 300)} does not exist", where=where, hint=hint)
+        return Path(folder)
 
 
 class ModelEntry(Location):

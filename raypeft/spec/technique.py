@@ -222,7 +222,7 @@ class Technique(Strict):
         return f"{name}/{dimension.times}" if dimension and dimension.times else name
 
     def _factor(self, name: str, value: Value, point: Mapping[str, Value]) -> Value:
-        """A value divided by the hyperparameter it is a multiple of, without what rounding adds to what can be drawn."""
+        """The factor of a value that is a multiple, without what rounding adds to what can be drawn."""
         dimension, of = self._of(name, point)
         if dimension is None or of is None or not _is_number(value):
             return value
