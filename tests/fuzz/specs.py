@@ -16,7 +16,7 @@ OWN = """\
 question: Which?
 models: {small: [own, tiny-decoder], large: [hub/model, ./folder]}
 datasets: [mine, both, snippets]
-techniques: {small: [lora, search_spaces/own.yaml], large: [full, own]}
+techniques: {small: [lora, search_spaces/own.yaml], large: [full, search_spaces/own.yaml]}
 mode: search
 search: {trials: 2, sampler: tpe, seed: 1}
 early_stopping: {grace: 1, factor: 2}
@@ -188,7 +188,7 @@ def _case(
             ["list", "techniques"],
             ["list", "studies"],
             ["evaluate", "--study", "study.yaml", "--model", "./folder", "--dataset", "mine"],
-            ["data", "check", "mine", "--study", "study.yaml"],
+            ["data", "check", "mine"],
         ],
         weights=[60, 6, 3, 6, 6, 4, 6, 6],
     )[0]
