@@ -14,6 +14,9 @@ from raypeft.spec.study import Study
 from raypeft.spec.technique import load_technique
 from raypeft.spec.values import LONGEST_NAME, is_name, quoted, shortened
 
+MOST_TECHNIQUES = 100
+"""Of a study that are read to tell what is wrong with them."""
+
 
 def check(content: Mapping[str, Any], where: str, known_wrong: Sequence[str] = ()) -> None:
     """Check a study and the names in it, each also where other parts of it are invalid.
@@ -45,7 +48,7 @@ def check(content: Mapping[str, Any], where: str, known_wrong: Sequence[str] = (
         ]
     wrong += known_wrong
     stems: dict[str, str] = {}
-    for key, name in named(content, "techniques"):
+    for key, name in [*dict.fromkeys(named(content, "techniques"))][:MOST_TECHNIQUES]:
         if stems.setdefault(stem := Path(name).stem, name) != name:
             wrong.append(f"{key}: {quoted(name)} and {quoted(stems[stem])} have the same name; rename one file")
         if not is_name(stem):

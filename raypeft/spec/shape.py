@@ -114,10 +114,10 @@ class Shape(Strict):
 
 def shape_of_folder(folder: Path) -> Shape | None:
     """The shape of a model in a folder by its `config.json`; none where it cannot be read or its layers are unknown."""
+    file = folder / "config.json"
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return _shape(config)
-    except (OSError, ValueError, KeyError, TypeError):
+        return _shape(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -136,6 +136,11 @@ class Technique(Strict):
         wrong += self._wrong_values("paper", [*self.search, *self.paper])
         wrong += self._wrong_values("package", self.package)
         wrong += [(f"arguments.{name}", "is searched as well") for name in self.arguments if name in self.search]
+        wrong += [
+            (f"search.{name}.choice", "should have no texts among numbers")
+            for name, dimension in self.search.items()
+            if any(map(_is_number, dimension.choice or ())) and any(isinstance(o, str) for o in dimension.choice or ())
+        ]
         wrong += self._wrong_counts() + self._wrong_modules()
         for name, value in self.arguments.items():
             if (share := share_of_steps(value)) is not None and not 0 < share <= 1:
