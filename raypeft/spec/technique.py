@@ -1,106 +1,23 @@
 """Techniques: how a model is adapted, what is searched, and the paper's point."""
 
-import math
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, Self, TypeGuard
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import model_validator
 
+from raypeft.spec.dimension import Dimension, Number, is_number
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import Inconsistent, Strict, find, validate
 from raypeft.spec.protocol import Source
-from raypeft.spec.values import Argument, Identifier, Line, Real, Short, Usual, Value, Whole, quoted, shortened
+from raypeft.spec.values import Argument, Identifier, Line, Short, Value, quoted, shortened
 
-Number = int | float
+__all__ = ["Dimension", "Quantization", "Technique", "Value", "load_technique", "share_of_steps"]
+
 Quantization = Literal["8bit", "4bit"]
-Bound = Annotated[Real, Usual]
-WholeBound = Annotated[Whole, Usual]
 
 # Arguments of peft's classes that plans are made with: numbers of ranks and tokens, and lists of modules.
 COUNTS = ("r", "init_r", "target_r", "num_virtual_tokens", "encoder_hidden_size")
 MODULES = ("target_modules", "feedforward_modules")
-
-
-def _different(options: list[Value]) -> list[Value]:
-    seen = [(type(option), option) for option in options]
-    if twice := [option for index, (_, option) in enumerate(seen) if seen[index] in seen[:index]]:
-        raise ValueError(f"{quoted(twice[0])} stands twice")
-    return options
-
-
-class Dimension(Strict):
-    """One searched hyperparameter: exactly one of a choice, a range, or a logarithmic range (bounds included).
-
-    Attributes:
-        choice, uniform, log_uniform, integer, log_integer: what is drawn.
-        times: another searched hyperparameter, of which what is drawn is a multiple.
-    """
-
-    choice: Annotated[list[Value], Field(min_length=1), AfterValidator(_different), Short] | None = None
-    uniform: tuple[Bound, Bound] | None = None
-    log_uniform: tuple[Bound, Bound] | None = None
-    integer: tuple[WholeBound, WholeBound] | None = None
-    log_integer: tuple[WholeBound, WholeBound] | None = None
-    times: Identifier | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        given = self.model_dump(exclude_none=True, exclude={"times"})
-        if len(given) != 1:
-            kinds = [name for name in type(self).model_fields if name != "times"]
-            raise ValueError(f"must be exactly one of {', '.join(kinds)}, but is {sorted(given)}")
-        ((kind, bounds),) = given.items()
-        if kind != "choice" and not bounds[0] < bounds[1]:
-            raise ValueError(f"{kind} must go from a smaller to a larger number, but is {list(bounds)}")
-        if kind.startswith("log") and bounds[0] <= 0:
-            raise ValueError(f"{kind} must start above zero, but starts at {bounds[0]}")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """Which of the kinds is given."""
-        return next(iter(self.model_dump(exclude_none=True, exclude={"times"})))
-
-    @property
-    def numeric(self) -> bool:
-        """Whether all that can be drawn are numbers."""
-        return all(_is_number(option) for option in self.choice or ())
-
-    @property
-    def bounds(self) -> tuple[Number, Number]:
-        """Smallest and largest value of a range.
-
-        Raises:
-            ValueError: the dimension is a choice.
-        """
-        bounds = self.uniform or self.log_uniform or self.integer or self.log_integer
-        if bounds is None:
-            raise ValueError("a choice has no bounds")
-        return bounds
-
-    def contains(self, value: object) -> bool:
-        """Whether `value` can be drawn from this dimension; of a multiple, it is the factor."""
-        if self.choice is not None:
-            return any(value == option and type(value) is type(option) for option in self.choice)
-        low, high = self.bounds
-        if not _is_number(value):
-            return False
-        if "integer" in self.kind and not isinstance(value, int):
-            return False
-        return low <= value <= high or math.isclose(value, low) or math.isclose(value, high)
-
-    def nearest(self, value: Number) -> Value:
-        """What can be drawn of which `value` differs by rounding alone; else the value."""
-        near = [end for end in (self.choice or self.bounds) if _is_number(end) and math.isclose(value, end)]
-        return near[0] if near else value
-
-    def __str__(self) -> str:
-        if self.choice is not None:
-            drawn = " | ".join(str(option) for option in self.choice)
-        else:
-            low, high = self.bounds
-            drawn = f"{low:g} … {high:g}{' (log)' if self.kind.startswith('log') else ''}"
-        return f"({drawn}) × {self.times}" if self.times else drawn
 
 
 class Technique(Strict):
@@ -139,7 +56,7 @@ class Technique(Strict):
         wrong += [
             (f"search.{name}.choice", "should have no texts among numbers")
             for name, dimension in self.search.items()
-            if any(map(_is_number, dimension.choice or ())) and any(isinstance(o, str) for o in dimension.choice or ())
+            if any(map(is_number, dimension.choice or ())) and any(isinstance(o, str) for o in dimension.choice or ())
         ]
         wrong += self._wrong_counts() + self._wrong_modules()
         for name, value in self.arguments.items():
@@ -229,14 +146,14 @@ class Technique(Strict):
     def _factor(self, name: str, value: Value, point: Mapping[str, Value]) -> Value:
         """The factor of a value that is a multiple, without what rounding adds to what can be drawn."""
         dimension, of = self._of(name, point)
-        if dimension is None or of is None or not _is_number(value):
+        if dimension is None or of is None or not is_number(value):
             return value
         return dimension.nearest(_plain(value / of))
 
     def _multiple(self, name: str, value: Value, drawn: Mapping[str, Value]) -> Value:
         """A value times the hyperparameter it is a factor of, to the digits that a file would have."""
         _, of = self._of(name, drawn)
-        if of is None or not _is_number(value):
+        if of is None or not is_number(value):
             return value
         return _plain(float(f"{value * of:.15g}"))
 
@@ -244,7 +161,7 @@ class Technique(Strict):
         """The dimension of a hyperparameter and, where it is a multiple, the number that it is one of."""
         dimension = self.search.get(name)
         of = point.get(dimension.times) if dimension and dimension.times else None
-        return dimension, of if of and _is_number(of) else None
+        return dimension, of if of and is_number(of) else None
 
     @property
     def kind(self) -> Literal["full", "adapter"]:
@@ -252,16 +169,12 @@ class Technique(Strict):
         return "full" if self.peft is None else "adapter"
 
 
-def _is_number(value: object) -> TypeGuard[Number]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _lowest(dimension: Dimension) -> Number:
-    return min(filter(_is_number, dimension.choice or dimension.bounds))
+    return min(filter(is_number, dimension.choice or dimension.bounds))
 
 
 def _plain(number: float) -> Number:
@@ -274,7 +187,7 @@ def _shown(value: Value) -> str:
 
 def share_of_steps(value: object) -> float | None:
     """The share in `{steps: share}`, none for any other argument."""
-    if isinstance(value, dict) and list(value) == ["steps"] and _is_number(value["steps"]):
+    if isinstance(value, dict) and list(value) == ["steps"] and is_number(value["steps"]):
         return float(value["steps"])
     return None
 

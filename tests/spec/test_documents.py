@@ -74,7 +74,17 @@ def test_numbers_that_are_read_in_different_ways_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("3", 3), ("-3", -3), ("+3", 3), ("0", 0), ("1.", 1.0), (".5", 0.5), ("1e5", 1e5), ("2.5E-3", 0.0025), ("0.10", 0.1)],
+    [
+        ("3", 3),
+        ("-3", -3),
+        ("+3", 3),
+        ("0", 0),
+        ("1.", 1.0),
+        (".5", 0.5),
+        ("1e5", 1e5),
+        ("2.5E-3", 0.0025),
+        ("0.10", 0.1),
+    ],
 )
 def test_decimal_numbers(text: str, value: float) -> None:
     found = parse_yaml(text)
@@ -117,7 +127,9 @@ def test_aliases_that_multiply_are_refused_at_once() -> None:
     assert parse_yaml("a: &a {b: 1, c: 2}\nd: {<<: *a, c: 3}")["d"] == {"b": 1, "c": 3}
 
 
-@pytest.mark.parametrize("text", ["010", "1:30", "1_000", "0x10", ".5e3", "+.5", "1.5e3", "2001-01-01", "=", "yes", "<<"])
+@pytest.mark.parametrize(
+    "text", ["010", "1:30", "1_000", "0x10", ".5e3", "+.5", "1.5e3", "2001-01-01", "=", "yes", "<<"]
+)
 def test_texts_that_look_like_other_things_read_back(text: str) -> None:
     assert parse_yaml(dump_yaml({"a": text})) == {"a": text}
 
