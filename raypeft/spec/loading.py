@@ -67,8 +67,9 @@ def together(errors: Sequence[UserError], where: str) -> UserError:
         return errors[0]
     lines: list[str] = []
     for error in errors:
-        own = [line for line in str(error).splitlines() if line != error.hint or line not in lines]
-        lines += [own[0], *(f"  {line}" for line in own[1:] if f"  {line}" not in lines)]
+        own = str(error).splitlines()
+        further = [line if line.startswith("  ") else f"  {line}" for line in own[1:]]
+        lines += [own[0], *(line for line in further if line not in lines)]
     return listed(lines, where)
 
 
@@ -97,6 +98,8 @@ def _message(kind: str, text: str) -> str:
         return "is missing"
     if kind == "model_type":
         return "should hold keys"
+    if kind == "int_parsing_size":
+        return "should be a smaller number"
     return text.removeprefix("Value error, ").replace("Input should", "should")
 
 
