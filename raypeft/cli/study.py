@@ -73,9 +73,9 @@ def study(
     if plan:
         show_plan(Plan(resolved), folder, sources, fresh=fresh)
         return
+    check_places(resolved, str(find(name, "studies")))
     check_versions()
     stages, console = _stages(stage), Console()
-    check_places(resolved, str(find(name, "studies")))
     with owned(folder, console) as (interruption, ownership):
         _prepare(folder, resolved, console, fresh=fresh)
         code = _run(resolved, folder, console, stages, ray_address, sources, interruption, ownership.keep)

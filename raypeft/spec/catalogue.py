@@ -157,6 +157,9 @@ class DatasetEntry(Location):
             ]
             twice = [name for name in dict.fromkeys(self.join) if self.join.count(name) > 1]
             wrong += [("join", f"'{name}' stands twice") for name in twice]
+        asked = (self.columns.get("intent", []), self.columns.get("code", []))
+        intents, codes = ({names} if isinstance(names, str) else {*names} for names in asked)
+        wrong += [("columns.code", f"{quoted(name)} is the column of the intents") for name in sorted(intents & codes)]
         try:
             re.compile(self.origin or "")
         except (re.error, OverflowError, RecursionError) as error:

@@ -125,8 +125,9 @@ def resolve(
         except UserError as error:
             wrong.append(error)
 
-    if not is_folder_name(path.stem):
-        message = f"its name will not do as that of a folder, which its runs lie in: {quoted(path.stem)}"
+    called = f"{path.stem}-{scale}" if scale else path.stem
+    if not is_folder_name(called):
+        message = f"its name will not do as that of a folder, which its runs lie in: {quoted(called)}"
         wrong.append(UserError(message, where=shortened(str(path)), hint="Rename the file."))
     for setting in settings:
         attempt(set_key, content, setting)
@@ -154,14 +155,15 @@ def resolve(
     catalogue = shipped_catalogue().extended(study.catalogue)
     members = [member for name in study.datasets for member in catalogue.datasets[name].join or ()]
     found = {Path(technique).stem: load_technique(technique) for _, technique in study.pairs()}
-    return ResolvedStudy(
-        name=f"{path.stem}-{scale}" if scale else path.stem,
-        study=study,
-        models={model: catalogue.models[model] for model, _ in study.pairs()},
-        datasets={dataset: catalogue.datasets[dataset] for dataset in [*study.datasets, *members]},
-        techniques=found,
-        points={stem: technique.point(study.protocol.point_of(stem)) for stem, technique in found.items()},
-    )
+    resolved = {
+        "name": called,
+        "study": study,
+        "models": {model: catalogue.models[model] for model, _ in study.pairs()},
+        "datasets": {dataset: catalogue.datasets[dataset] for dataset in [*study.datasets, *members]},
+        "techniques": found,
+        "points": {stem: technique.point(study.protocol.point_of(stem)) for stem, technique in found.items()},
+    }
+    return validate(ResolvedStudy, resolved, where)
 
 
 def _with(settings: Sequence[str]) -> str:

@@ -202,7 +202,12 @@ def _in_study(random: Random, folder: Path) -> Case:
 
 def _as_file(random: Random, folder: Path) -> Case:
     name = random.choice(NAMES)
-    kind = random.choice(["technique", "study", "model folder"])
+    kind = random.choice(["technique", "study", "model folder", "data"])
+    if kind == "data":
+        verb = ["data", "check", random.choice([f"{name}.jsonl", f"./{name}.jsonl"])]
+        row = '{"nl": "a", "cmd": "b"}\n'
+        further = random.choice([[], ["--intent", random.choice(NAMES)], ["--model", random.choice(NAMES)]])
+        return _case("file of data", [*verb, *further], folder, document(STUDY), f"{name}.jsonl", row)
     if kind == "study":
         verb = random.choice([["study", f"./{name}.yaml", "--plan"], ["study", name, "--plan"], ["list", "studies"]])
         return _case("file of a study", verb, folder, document(STUDY), f"{name}.yaml", document(STUDY))

@@ -287,6 +287,10 @@ def test_a_resolved_study_reads_back_as_it_was_written(tmp_path: Path) -> None:
         ("protocol.point={'a/b': paper}", "protocol.point.a/b: String should match pattern"),
         ("catalogue.datasets.snippets.stop_strings=['']", "catalogue.datasets.snippets.stop_strings.0: String should "),
         ("catalogue.datasets.snippets.folder=' '", "catalogue.datasets.snippets.folder: should not be blank"),
+        (
+            "catalogue.datasets.snippets.columns={intent: nl, code: [cmd, nl]}",
+            "catalogue.datasets.snippets.columns.code:",
+        ),
         ("catalogue.datasets.snippets.title=''", "catalogue.datasets.snippets.title: should not be blank"),
         ("catalogue.datasets.snippets.max_code_tokens=1e30", "catalogue.datasets.snippets.max_code_tokens: should be"),
         ("catalogue.datasets.snippets.origin='a{99999999999999}'", "catalogue.datasets.snippets.origin: is not a reg"),
