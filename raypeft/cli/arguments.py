@@ -1,5 +1,6 @@
 """Arguments that several verbs share."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +10,10 @@ import typer
 from raypeft.errors import UserError
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
+from raypeft.spec.values import quoted, shortened
 
 RUNS = Path("runs")
+MOST_LISTED = 20  # cells in a message
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="a run folder, or the name of a study run in ./runs")]
 CellArgument = Annotated[
     str, typer.Argument(metavar="CELL", help="model/dataset/technique, or as many of these as tell it apart")
@@ -22,6 +25,22 @@ TrustOption = Annotated[
 ]
 
 
+def usable(path: Path, option: str) -> Path:
+    """A path, whether or not there is anything.
+
+    Raises:
+        UserError: there can be nothing: it is too long, or may not be looked at.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{quoted(path)} cannot be used: {reason}", where=option) from error
+    return path
+
+
 def find_run(text: str) -> Run:
     """The run that a folder holds, or that lies in `runs/` under a study's name.
 
@@ -29,11 +48,11 @@ def find_run(text: str) -> Run:
         UserError: neither holds a run; the message lists the runs there are.
     """
     for folder in (Path(text), RUNS / text):
-        if (folder / "study.yaml").is_file():
+        if os.path.isfile(folder / "study.yaml"):
             return Run.open(folder)
-    known = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
-    hint = f"Runs in ./{RUNS}: {', '.join(known)}." if known else "Start one: raypeft study NAME"
-    raise UserError(f"there is no run in {text} or {RUNS / text}", hint=hint)
+    known = shortened(", ".join(sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))), 800)
+    hint = f"Runs in ./{RUNS}: {known}." if known else "Start one: raypeft study NAME"
+    raise UserError(f"there is no run in {shortened(text)} or {shortened(str(RUNS / text))}", hint=hint)
 
 
 def find_cell(run: Run, text: str) -> Cell:
@@ -47,8 +66,10 @@ def find_cell(run: Run, text: str) -> Cell:
     if len(found) == 1:
         return found[0]
     what = "could be any of" if found else "is none of"
-    listed = "\n".join(f"  {cell.id}" for cell in found or run.plan.cells)
-    raise UserError(f"'{text}' {what} the cells\n{listed}")
+    cells = found or run.plan.cells
+    listed = [f"  {cell.id}" for cell in cells[:MOST_LISTED]]
+    listed += [f"  and {len(cells) - MOST_LISTED} more"] * (len(cells) > MOST_LISTED)
+    raise UserError(f"{quoted(text)} {what} the cells\n" + "\n".join(listed))
 
 
 def find_trial(run: Run, text: str) -> tuple[Cell, int]:
@@ -60,9 +81,11 @@ def find_trial(run: Run, text: str) -> tuple[Cell, int]:
     *parts, number = re.split("[/·]", text)
     if not number.isdecimal():
         raise UserError(
-            f"'{text}' names no trial", hint=f"Give its name, or CELL/NUMBER; raypeft trials {run.folder} lists them."
+            f"{quoted(text)} names no trial",
+            hint=f"Give its name, or CELL/NUMBER; raypeft trials {run.folder} lists them.",
         )
     cell = find_cell(run, "/".join(parts))
-    if int(number) >= (trials := run.plan.resolved.study.search.trials):
-        raise UserError(f"{cell.id} has the trials 0 to {trials - 1}, not {int(number)}")
+    trials = run.plan.resolved.study.search.trials
+    if len(number) > 9 or int(number) >= trials:
+        raise UserError(f"{cell.id} has the trials 0 to {trials - 1}, not {shortened(number)}")
     return cell, int(number)

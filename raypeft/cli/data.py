@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.progress import track
 
 from raypeft.cli.arguments import JsonOption
@@ -18,6 +19,7 @@ from raypeft.report.formatting import one_line
 from raypeft.spec.catalogue import SPLITS, Catalogue, DatasetEntry, Split, shipped_catalogue
 from raypeft.spec.direct import direct_models, is_direct
 from raypeft.spec.protocol import Protocol
+from raypeft.spec.values import quoted, shortened
 
 _SHOWN = 8
 _LEAKS = {
@@ -52,7 +54,10 @@ def check_(
 
     What is found is counted and named; the exit code is 0 whatever is found.
     """
-    datasets, name, splits = _datasets(name)
+    try:
+        datasets, name, splits = _datasets(name)
+    except ValidationError as error:
+        raise UserError("has a name that no data set can have", where=shortened(name), hint="Rename it.") from error
     given = {part: column for part, column in (("intent", intent), ("code", code), ("id", id_)) if column is not None}
     entry = datasets[name]
     if given and entry.join is None:
@@ -123,10 +128,12 @@ def _shortened(model: str, entry: DatasetEntry) -> Shortened:
     """Counts by the tokenizer of a model: a name of the catalogue, a hub id or a folder."""
     known = shipped_catalogue()
     if is_direct(model):
-        names, entries, _ = direct_models([model], Catalogue())
+        names, entries, wrong = direct_models([model], Catalogue())
+        if wrong:
+            raise UserError(wrong[0], where="--model")
         model, known = names[model], Catalogue(models=entries)
     if model not in known.models:
-        raise UserError(f"unknown model '{model}'", where="--model", hint="A hub id or a folder will do too.")
+        raise UserError(f"unknown model {quoted(model)}", where="--model", hint="A hub id or a folder will do too.")
 
     from raypeft.data.encoding import Limits, encode
     from raypeft.data.prompts import InstructionPrompts

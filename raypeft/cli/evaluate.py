@@ -1,19 +1,23 @@
 """raypeft evaluate: weights made elsewhere, by a study's protocol."""
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from raypeft.cli.arguments import JsonOption
+from raypeft.cli.arguments import JsonOption, usable
 from raypeft.cli.output import counting, echo, echo_json, echo_lines
 from raypeft.errors import UserError
 from raypeft.files import refuse_unwritable, write_json, write_lines
 from raypeft.guards import check_versions
+from raypeft.spec.loading import find
+from raypeft.spec.places import missing_folders
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
+from raypeft.spec.values import quoted, shortened
 
 # The study that lends its protocol where none is named, without what it reduces to run fast.
 DEFAULT_STUDY = "quickstart"
@@ -43,17 +47,19 @@ def evaluate(
     --set training.precision=fp32 is exact.
     """
     if split not in ("train", "validation", "test"):
-        raise UserError(f"'{split}' is not a split", where="--split", hint="Splits: train, validation, test")
+        raise UserError(f"{quoted(split)} is not a split", where="--split", hint="Splits: train, validation, test")
     if quantization not in (None, "8bit", "4bit"):
-        raise UserError(f"'{quantization}' is unknown", where="--quantization", hint="It is 8bit or 4bit.")
-    if adapter and _looks_local(adapter) and not (Path(adapter) / "adapter_config.json").is_file():
-        raise UserError("holds no adapter: there is no adapter_config.json", where=f"--adapter {adapter}")
+        raise UserError(f"{quoted(quantization)} is unknown", where="--quantization", hint="It is 8bit or 4bit.")
+    if adapter and _looks_local(adapter) and not os.path.isfile(Path(adapter) / "adapter_config.json"):
+        raise UserError("holds no adapter: there is no adapter_config.json", where=f"--adapter {shortened(adapter)}")
     if out:
-        for file in (out, _metrics_file(out)):
+        for file in (usable(out, "--out"), _metrics_file(out)):
             if file.exists():
                 raise UserError("exists already", where=f"--out {file}")
         refuse_unwritable(_metrics_file(out), f"--out {out}")
     plan = Plan(_resolved(model, dataset, study, beams, candidates, set_ or []))
+    if missing := missing_folders(plan.resolved, str(find(study or DEFAULT_STUDY, "studies"))):
+        raise missing
     (name,) = plan.resolved.study.datasets
     check_versions()
     echo("Loading the model", err=True)
@@ -94,7 +100,7 @@ def _write(out: Path, rows: list[dict[str, Any]], result: dict[str, Any]) -> Use
 
 
 def _looks_local(adapter: str) -> bool:
-    return Path(adapter).exists() or adapter.startswith((".", "/", "~")) or "/" not in adapter
+    return os.path.exists(adapter) or adapter.startswith((".", "/", "~")) or "/" not in adapter
 
 
 def _resolved(
@@ -102,7 +108,7 @@ def _resolved(
 ) -> ResolvedStudy:
     wanted = [f"models={json.dumps([model])}", f"datasets={json.dumps([dataset])}", "icl=null"]
     # The study's techniques play no part: the weights are given.
-    wanted.append("techniques=[full]")
+    wanted += ["techniques=[full]", "protocol.point=paper"]
     if beams is not None:
         wanted.append(f"test.beams={beams}")
     if candidates is not None or beams is not None:

@@ -12,6 +12,7 @@ from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import find, names
 from raypeft.spec.technique import IN_THE_PAPER, load_technique
+from raypeft.spec.values import quoted, shortened
 
 
 def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques or studies")]) -> None:
@@ -35,13 +36,13 @@ def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques
             if name not in IN_THE_PAPER:
                 point += " (not in the paper)"
             space = ", ".join(f"{key} {dimension}" for key, dimension in technique.search.items())
-            table.add_row(name, technique.peft or "none", Text(point), Text(space))
+            table.add_row(shortened(name), technique.peft or "none", Text(point), Text(space))
     elif kind == "studies":
         table = lines_table("study", "question")
         for name in names("studies"):
-            table.add_row(name, Text(str(read_yaml(find(name, "studies")).get("question", ""))))
+            table.add_row(shortened(name), Text(str(read_yaml(find(name, "studies")).get("question", ""))))
     else:
-        raise UserError(f"cannot list '{kind}'", hint="It lists models, datasets, techniques or studies.")
+        raise UserError(f"cannot list {quoted(kind)}", hint="It lists models, datasets, techniques or studies.")
     print_lines(table)
 
 

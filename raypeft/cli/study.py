@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from raypeft import disk, temporary
+from raypeft.cli.arguments import usable
 from raypeft.cli.plan import show_plan
 from raypeft.errors import UserError
 from raypeft.files import write_text
@@ -25,8 +26,11 @@ from raypeft.progress import say, terminal
 from raypeft.reuse import runs_in, siblings
 from raypeft.run import Run
 from raypeft.spec.changes import adopted, differences
+from raypeft.spec.loading import find, together
+from raypeft.spec.places import missing_folders
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
+from raypeft.spec.values import quoted
 
 FAILED = 3
 ANEW = "Start anew with --fresh, or keep both with another --out."
@@ -64,13 +68,14 @@ def study(
         settings=set_ or (),
         scale=scale,
     )
-    folder = out or Path("runs") / resolved.name
-    sources = [run for place in reuse or () for run in runs_in(place)]
+    folder = usable(out or Path("runs") / resolved.name, "--out")
+    sources = [run for place in reuse or () for run in runs_in(usable(place, "--reuse"))]
     if not no_reuse:
         sources += siblings(folder, resolved.name)
     if plan:
         show_plan(Plan(resolved), folder, sources, fresh=fresh)
         return
+    check_places(resolved, str(find(name, "studies")))
     check_versions()
     stages, console = _stages(stage), terminal()
     with owned(folder, console) as (interruption, ownership):
@@ -82,11 +87,32 @@ def study(
     raise typer.Exit(code)
 
 
+def check_places(resolved: ResolvedStudy, where: str) -> None:
+    """Refuse a study whose folders are not there, with what cannot be had of the hub.
+
+    Args:
+        resolved: the study.
+        where: its file.
+
+    Raises:
+        UserError: folders are missing.
+    """
+    if (missing := missing_folders(resolved, where)) is None:
+        return
+    from raypeft.hub.study import needs, refusal, survey, ways_on
+
+    failed = survey(needs(resolved)).failed
+    unavailable = [refusal("not all can be had of the hub", failed, ways_on())] if failed else []
+    raise together([missing, *unavailable], "several things are missing")
+
+
 def _stages(stage: list[str] | None) -> tuple[str, ...]:
     from raypeft.pipeline import STAGES
 
     if unknown := set(stage or ()) - set(STAGES):
-        raise UserError(f"unknown stage '{sorted(unknown)[0]}'", where="--stage", hint=f"Stages: {', '.join(STAGES)}")
+        raise UserError(
+            f"unknown stage {quoted(sorted(unknown)[0])}", where="--stage", hint=f"Stages: {', '.join(STAGES)}"
+        )
     return tuple(stage) if stage else STAGES
 
 

@@ -6,6 +6,9 @@ from typing import Any, cast
 import typer
 from typer.core import TyperGroup
 
+from raypeft.errors import UserError
+from raypeft.spec.values import LONGEST_NAME, quoted
+
 # In the order of the help, which needs no module of a verb. A module has its verb under its own name.
 VERBS = {
     "study": "Run a study, or go on with it where it was interrupted.",
@@ -33,7 +36,13 @@ class Verbs(TyperGroup):
         self.commands = cast(Any, dict.fromkeys(VERBS))  # the names, from which typer makes its suggestions
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of a verb; none where there is no such verb."""
+        """The command of a verb; none where there is no such verb.
+
+        Raises:
+            UserError: what stands for a verb is too long to be said.
+        """
+        if len(cmd_name) > LONGEST_NAME:
+            raise UserError(f"there is no verb {quoted(cmd_name)}", hint="raypeft --help lists them.")
         if cmd_name in VERBS and self.commands[cmd_name] is None:
             self.commands[cmd_name] = _command(cmd_name)
         return self.commands.get(cmd_name)

@@ -1,5 +1,6 @@
 """Models and data sets a study can name."""
 
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -13,6 +14,7 @@ from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import PACKAGE, Inconsistent, Strict, expand, validate
 from raypeft.spec.protocol import PromptStyle
 from raypeft.spec.shape import Shape
+from raypeft.spec.values import Count, Flag, Line, Name, Place, Short, Whole, quoted, shortened
 
 EMBEDDED = "embedded:"
 BILLION = 10**9
@@ -22,8 +24,10 @@ TargetList = Literal["attention", "feedforward"]
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-# Names become folders of a run and parts of cell and trial names.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+# Of a hub repository: an organisation and a name, or a name alone.
+Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,96}(/[A-Za-z0-9_.-]{1,96})?$")]
+Column = Annotated[str, Field(min_length=1, max_length=500)]
+Tokens = Annotated[Whole, Field(gt=0, le=10**7)]
 
 
 class Location(Strict):
@@ -32,9 +36,9 @@ class Location(Strict):
     `folder` may hold `${VARIABLES}` of the environment, or start with `embedded:` for what the package brings.
     """
 
-    hub: str | None = None
-    revision: str | None = None
-    folder: str | None = None
+    hub: Repository | None = None
+    revision: Line | None = None
+    folder: Place | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -51,12 +55,16 @@ class Location(Strict):
         if self.folder is None:
             return None
         if self.folder.startswith(EMBEDDED):
-            return PACKAGE / "embedded" / self.folder.removeprefix(EMBEDDED)
-        path = Path(expand(self.folder, where)).expanduser()
-        if not path.is_dir():
+            home = PACKAGE / "embedded"
+            path = home / self.folder.removeprefix(EMBEDDED)
+            if not os.path.isdir(path) or not path.resolve().is_relative_to(home.resolve()):
+                raise UserError(f"the package brings no {quoted(self.folder)}", where=where)
+            return path
+        folder = os.path.expanduser(expand(self.folder, where))
+        if not os.path.isdir(folder):
             hint = f"Correct it in the study, or with --set {where}=FOLDER"
-            raise UserError(f"folder {path} does not exist", where=where, hint=hint)
-        return path
+            raise UserError(f"folder {shortened(folder, 300)} does not exist", where=where, hint=hint)
+        return Path(folder)
 
 
 class ModelEntry(Location):
@@ -74,16 +82,16 @@ class ModelEntry(Location):
         trust_remote_code: whether code that the model brings along may run.
     """
 
-    title: str
+    title: Line
     architecture: Architecture | None = None
-    family: str | None = None
-    parameters: int | None = Field(default=None, gt=0)
+    family: Line | None = None
+    parameters: Annotated[Whole, Field(gt=0, le=10**14)] | None = None
     shape: Shape | None = None
-    targets: dict[TargetList, Annotated[list[str], Field(min_length=1)]] = {}
+    targets: dict[TargetList, Annotated[list[Line], Field(min_length=1), Short]] = {}
     prompt_style: PromptStyle = "instruction"
-    gated: bool = False
-    qkv_layout: int | None = Field(default=None, gt=0)
-    trust_remote_code: bool = False
+    gated: Flag = False
+    qkv_layout: Annotated[Whole, Field(gt=0, le=1_024)] | None = None
+    trust_remote_code: Flag = False
 
     @model_validator(mode="after")
     def _one_implementation(self) -> Self:
@@ -118,19 +126,19 @@ class DatasetEntry(Location):
         stop_strings: texts that end a candidate.
     """
 
-    title: str
-    join: Annotated[list[Name], Field(min_length=2)] | None = None
-    files: dict[Split, str] = {}
-    columns: dict[Literal["intent", "code", "id"], str | Annotated[list[str], Field(min_length=1)]] = {
+    title: Line
+    join: Annotated[list[Name], Field(min_length=2), Short] | None = None
+    files: dict[Split, Place] = {}
+    columns: dict[Literal["intent", "code", "id"], Column | Annotated[list[Column], Field(min_length=1), Short]] = {
         "intent": "nl",
         "code": "cmd",
         "id": ["id", "question_id"],
     }
-    expected_items: dict[Split, Annotated[int, Field(gt=0)]] = {}
-    origin: str | None = None
-    max_prompt_tokens: int = Field(default=64, gt=0)
-    max_code_tokens: int = Field(default=64, gt=0)
-    stop_strings: list[str] = []
+    expected_items: dict[Split, Count] = {}
+    origin: Annotated[str, Field(max_length=200)] | None = None
+    max_prompt_tokens: Tokens = 64
+    max_code_tokens: Tokens = 64
+    stop_strings: Annotated[list[Annotated[str, Field(min_length=1, max_length=1_000)]], Short] = []
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -149,9 +157,12 @@ class DatasetEntry(Location):
             ]
             twice = [name for name in dict.fromkeys(self.join) if self.join.count(name) > 1]
             wrong += [("join", f"'{name}' stands twice") for name in twice]
+        asked = (self.columns.get("intent", []), self.columns.get("code", []))
+        intents, codes = ({names} if isinstance(names, str) else {*names} for names in asked)
+        wrong += [("columns.code", f"{quoted(name)} is the column of the intents") for name in sorted(intents & codes)]
         try:
             re.compile(self.origin or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             wrong.append(("origin", f"is not a regular expression: {error}"))
         if wrong:
             raise Inconsistent(wrong)
@@ -165,8 +176,8 @@ class DatasetEntry(Location):
 class Catalogue(Strict):
     """Models and data sets by their short names."""
 
-    models: dict[Name, ModelEntry] = {}
-    datasets: dict[Name, DatasetEntry] = {}
+    models: Annotated[dict[Name, ModelEntry], Short] = {}
+    datasets: Annotated[dict[Name, DatasetEntry], Short] = {}
 
     def completed(self, own: dict[str, Any]) -> dict[str, Any]:
         """The raw content of another catalogue, its entries of known names completed with the keys they do not give.

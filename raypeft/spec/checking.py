@@ -1,6 +1,6 @@
 """What may be wrong with a study and the names in it, told all at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,19 @@ from raypeft.spec.direct import is_direct
 from raypeft.spec.loading import listed, problems
 from raypeft.spec.study import Study
 from raypeft.spec.technique import load_technique
+from raypeft.spec.values import LONGEST_NAME, is_name, quoted, shortened
+
+MOST_TECHNIQUES = 100
+"""Of a study that are read to tell what is wrong with them."""
 
 
-def check(content: Mapping[str, Any], where: str) -> None:
+def check(content: Mapping[str, Any], where: str, known_wrong: Sequence[str] = ()) -> None:
     """Check a study and the names in it, each also where other parts of it are invalid.
+
+    Args:
+        content: of the study.
+        where: what names it in messages.
+        known_wrong: further problems to tell, one line each.
 
     Raises:
         UserError: everything that is wrong.
@@ -33,14 +42,21 @@ def check(content: Mapping[str, Any], where: str) -> None:
         known += [entry for entry in own if entry not in known] if isinstance(own, dict) else []
         further = "; a hub id (organisation/name) or a folder will do too" if kind == "models" else ""
         wrong += [
-            f"{key}: unknown '{name}'; known: {', '.join(known)}{further}"
+            f"{key}: unknown {quoted(name)}; known: {shortened(', '.join(map(str, known)), 500)}{further}"
             for key, name in named(content, kind)
             if name not in known and not (kind == "models" and is_direct(name))
         ]
+    wrong += known_wrong
     stems: dict[str, str] = {}
-    for key, name in named(content, "techniques"):
-        if stems.setdefault(Path(name).stem, name) != name:
-            wrong.append(f"{key}: '{name}' and '{stems[Path(name).stem]}' have the same name; rename one file")
+    for key, name in [*dict.fromkeys(named(content, "techniques"))][:MOST_TECHNIQUES]:
+        if stems.setdefault(stem := Path(name).stem, name) != name:
+            wrong.append(f"{key}: {quoted(name)} and {quoted(stems[stem])} have the same name; rename one file")
+        if not is_name(stem):
+            wrong.append(
+                f"{key}: {quoted(name)} would be called {quoted(stem)}; a name has letters, digits, '.', '_' and '-' "
+                f"alone, begins with a letter or digit and has at most {LONGEST_NAME} characters"
+            )
+            continue
         try:
             load_technique(name)
         except UserError as error:
@@ -48,7 +64,7 @@ def check(content: Mapping[str, Any], where: str) -> None:
     protocol = content.get("protocol")
     point = protocol.get("point") if isinstance(protocol, dict) else None
     wrong += [
-        f"protocol.point.{name}: is none of the study's techniques: {', '.join(stems)}"
+        f"protocol.point.{shortened(name)}: is none of the study's techniques: {shortened(', '.join(stems), 500)}"
         for name in (point if isinstance(point, dict) else ())
         if name not in stems
     ]
@@ -60,7 +76,7 @@ def _unknown_skips(study: Study) -> list[str]:
     """Names that `icl.skip` has and the study has not."""
     known = {"models": {model for model, _ in study.pairs()}, "datasets": set(study.datasets)}
     return [
-        f"icl.skip.{index}.{kind}: '{name}' is not in the study"
+        f"icl.skip.{index}.{kind}: {quoted(name)} is not in the study"
         for index, skip in enumerate(study.icl.skip if study.icl else ())
         for kind, names in known.items()
         for name in getattr(skip, kind) or ()

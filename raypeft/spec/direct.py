@@ -1,13 +1,18 @@
 """Models that a study names by hub id or folder, without an entry in a catalogue."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from raypeft.errors import UserError
 from raypeft.spec.catalogue import EMBEDDED, Catalogue, ModelEntry
 from raypeft.spec.loading import expand
+from raypeft.spec.values import LONGEST_NAME, quoted, shortened
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 
 
 def is_direct(name: str) -> bool:
@@ -26,10 +31,7 @@ def direct_models(sources: Iterable[str], known: Catalogue) -> tuple[dict[str, s
 
     Returns:
         Short name of each source; entries of the models that the catalogue does not have; sources whose short name is
-        taken, each with a message.
-
-    Raises:
-        UserError: a folder names an environment variable that is not set.
+        taken or too long, and those that no model can come from, each with a message.
     """
     hubs = {entry.hub: name for name, entry in known.models.items() if entry.hub}
     names: dict[str, str] = {}
@@ -39,11 +41,26 @@ def direct_models(sources: Iterable[str], known: Catalogue) -> tuple[dict[str, s
         if source in hubs:
             names[source] = hubs[source]
             continue
-        name = _short(source)
+        try:
+            name = _short(source)
+            entry = ModelEntry.model_validate({"title": shortened(source, 400), **_location(source)})
+        except ValidationError:
+            wrong.append(f"{quoted(source)} is neither a hub id nor a folder")
+            continue
+        except UserError as error:
+            wrong.append(f"{quoted(source)}: {error.what}; {error.hint}".replace("\n", "; "))
+            continue
         names[source] = name
         if name in known.models or name in entries:
-            wrong.append(f"'{source}' would be called '{name}', as another model is: give it an entry of its own name")
-        entries[name] = ModelEntry.model_validate({"title": source, **_location(source)})
+            wrong.append(
+                f"{quoted(source)} would be called '{name}', as another model is: give it an entry of its own name"
+            )
+        if len(name) > LONGEST_NAME:
+            wrong.append(
+                f"{quoted(source)} would be called {quoted(name)}, which is longer than {LONGEST_NAME} characters: "
+                "give it an entry of its own name"
+            )
+        entries[name] = entry
     return names, entries, wrong
 
 
@@ -53,5 +70,5 @@ def _short(source: str) -> str:
 
 
 def _location(source: str) -> Mapping[str, str]:
-    is_folder = source.startswith((EMBEDDED, ".", "~", "/", "${")) or Path(source).is_dir()
+    is_folder = source.startswith((EMBEDDED, ".", "~", "/", "${")) or os.path.isdir(source)
     return {"hub": source} if _HUB_ID.fullmatch(source) and not is_folder else {"folder": source}

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raypeft.errors import UserError
+from raypeft.spec.values import quoted, shortened
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+LONGEST_LIST, LONGEST_LINE = 1_500, 700  # characters of a message
 _NOUNS = {"studies": "study", "search_spaces": "technique"}
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -48,8 +50,27 @@ def validate(kind: type[Spec], content: Any, where: str) -> Spec:
 
 
 def listed(lines: Sequence[str], where: str, hint: str | None = None) -> UserError:
-    """The error that shows problems one a line."""
-    return UserError("".join(f"\n  {line}" for line in lines), where=where, hint=hint)
+    """The error that shows problems one a line; of very many the first, and how many more there are."""
+    shown: list[str] = []
+    for line in lines:
+        cut = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
+        if shown and sum(map(len, shown)) + len(cut) > LONGEST_LIST:
+            shown.append(f"and {len(lines) - len(shown)} more")
+            break
+        shown.append(cut)
+    return UserError("".join(f"\n  {line}" for line in shown), where=where, hint=hint)
+
+
+def together(errors: Sequence[UserError], where: str) -> UserError:
+    """One error of several: the only one as it is, of more each with its place, the same hint once."""
+    if len(errors) == 1:
+        return errors[0]
+    lines: list[str] = []
+    for error in errors:
+        own = str(error).splitlines()
+        further = [line if line.startswith("  ") else f"  {line}" for line in own[1:]]
+        lines += [own[0], *(line for line in further if line not in lines)]
+    return listed(lines, where)
 
 
 def problems(error: ValidationError, content: Any) -> list[str]:
@@ -58,12 +79,13 @@ def problems(error: ValidationError, content: Any) -> list[str]:
     Whether keys go together is known only where each of them is valid by itself.
     """
     found: dict[str, list[str]] = {}
-    for item in error.errors():
+    for item in error.errors(include_url=False, include_input=False):
         keys = _keys(item["loc"], content, named=item["type"] in ("missing", "extra_forbidden"))
         cause = item.get("ctx", {}).get("error")
         pairs = cause.wrong if isinstance(cause, Inconsistent) else [("", _message(item["type"], item["msg"]))]
         for key, message in pairs:
-            messages = found.setdefault(".".join([*keys, key] if key else keys) or "(whole file)", [])
+            place = shortened(".".join([*keys, key] if key else keys), 200) or "(whole file)"
+            messages = found.setdefault(place, [])
             if message not in messages:
                 messages.append(message)
     return [f"{key}: {'; or: '.join(messages)}" for key, messages in found.items()]
@@ -76,6 +98,8 @@ def _message(kind: str, text: str) -> str:
         return "is missing"
     if kind == "model_type":
         return "should hold keys"
+    if kind == "int_parsing_size":
+        return "should be a smaller number"
     return text.removeprefix("Value error, ").replace("Input should", "should")
 
 
@@ -108,16 +132,16 @@ def find(name: str, kind: str) -> Path:
         UserError: nothing of that name; the message lists what there is.
     """
     if name.endswith((".yaml", ".yml")):
-        if Path(name).is_file():
+        if os.path.isfile(name):
             return Path(name)
-        raise UserError("no such file", where=name)
+        raise UserError("no such file", where=shortened(name))
     for folder in (Path(kind), shipped(kind)):
         path = folder / f"{name}.yaml"
-        if path.is_file():
+        if os.path.isfile(path):
             return path
+    known = shortened(", ".join(map(shortened, names(kind))), 800)
     raise UserError(
-        f"there is no {_NOUNS[kind]} '{name}'",
-        hint=f"Known: {', '.join(names(kind))}. A path to a .yaml file works too.",
+        f"there is no {_NOUNS[kind]} {quoted(name)}", hint=f"Known: {known}. A path to a .yaml file works too."
     )
 
 
@@ -142,8 +166,8 @@ def expand(text: str, where: str) -> str:
     missing = [name for name in variables(text) if not os.environ.get(name)]
     if missing:
         raise UserError(
-            f"environment variable {', '.join(missing)} is not set",
+            f"environment variable {shortened(', '.join(dict.fromkeys(missing)))} is not set",
             where=where,
-            hint="\n".join(f"export {name}=…" for name in dict.fromkeys(missing)),
+            hint="\n".join(f"export {shortened(name)}=…" for name in [*dict.fromkeys(missing)][:10]),
         )
     return _VARIABLE.sub(lambda match: os.environ[match.group(1)], text)

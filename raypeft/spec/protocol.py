@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Tag
 
 from raypeft.spec.loading import Strict
+from raypeft.spec.values import Name, Short
 
 Source = Literal["paper", "package"]
 StopRule = Literal["candidate", "package"]
 PromptStyle = Literal["instruction", "chat"]
 Truncation = Literal["intent", "package"]
 Point = Annotated[
-    Annotated[Source, Tag("all")] | Annotated[dict[str, Source], Tag("each")],
+    Annotated[Source, Tag("all")] | Annotated[dict[Name, Source], Short, Tag("each")],
     Discriminator(lambda value: "each" if isinstance(value, dict) else "all"),
 ]
 

@@ -1,25 +1,27 @@
 """From a study's name and overrides to a resolved study that needs no further file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import Catalogue, DatasetEntry, ModelEntry, shipped_catalogue
 from raypeft.spec.checking import check, named
 from raypeft.spec.direct import direct_models, is_direct
 from raypeft.spec.documents import dump_yaml, read_yaml
-from raypeft.spec.loading import Strict, find, listed, validate, variables
-from raypeft.spec.overrides import keep, set_key
+from raypeft.spec.loading import Inconsistent, Strict, find, together, validate, variables
+from raypeft.spec.overrides import check_kept, keep, set_key
 from raypeft.spec.scale import load_scale, shrink, stand_in
 from raypeft.spec.study import Study
-from raypeft.spec.technique import IN_THE_PAPER, Technique, Value, load_technique, shipped_technique
+from raypeft.spec.technique import IN_THE_PAPER, Technique, load_technique, shipped_technique
+from raypeft.spec.values import FolderName, Identifier, Name, Value, is_folder_name, quoted, shortened
 
 PAPERS_POINT = "the paper's point"
 PACKAGES_POINT = "the replication package's point"
 FIRST_POINT = "the technique's first point"
+MOST_SHOWN = 8  # settings in a message
 
 
 class ResolvedStudy(Strict):
@@ -31,12 +33,33 @@ class ResolvedStudy(Strict):
         points: hyperparameters of the first trial of each technique's cells.
     """
 
-    name: str
+    name: FolderName
     study: Study
-    models: dict[str, ModelEntry]
-    datasets: dict[str, DatasetEntry]
-    techniques: dict[str, Technique]
-    points: dict[str, dict[str, Value]]
+    models: dict[Name, ModelEntry]
+    datasets: dict[Name, DatasetEntry]
+    techniques: dict[Name, Technique]
+    points: dict[Name, dict[Identifier, Value]]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        models, techniques = zip(*self.study.pairs(), strict=True)
+        stems = [Path(technique).stem for technique in techniques]
+        members = [name for entry in self.datasets.values() for name in entry.join or ()]
+        needed = (("models", models), ("techniques", stems), ("points", stems), ("datasets", self.study.datasets))
+        wrong = [
+            (f"{section}.{shortened(name)}", "is missing")
+            for section, names in [*needed, ("datasets", members)]
+            for name in dict.fromkeys(names)
+            if name not in getattr(self, section)
+        ]
+        wrong += [
+            (f"points.{name}", "has not the hyperparameters that are searched")
+            for name, technique in self.techniques.items()
+            if name in self.points and self.points[name].keys() != technique.search.keys()
+        ]
+        if wrong:
+            raise Inconsistent(wrong)
+        return self
 
     def point_name(self, technique: str, hyperparameters: Mapping[str, Value]) -> str | None:
         """What a point of a technique is called, none where the search has found it.
@@ -117,14 +140,31 @@ def resolve(
         shrink(content, smaller.settings)
     if trials is not None:
         settings = [*settings, f"search.trials={trials}"]
+    where = str(path) + (f", at scale {scale}" if scale else "") + _with(settings)
+    wrong: list[UserError] = []
+
+    def attempt(change: Callable[..., None], *arguments: Any) -> None:
+        try:
+            change(*arguments)
+        except UserError as error:
+            wrong.append(error)
+
+    called = f"{path.stem}-{scale}" if scale else path.stem
+    if not is_folder_name(called):
+        message = f"its name will not do as that of a folder, which its runs lie in: {quoted(called)}"
+        wrong.append(UserError(message, where=shortened(str(path)), hint="Rename the file."))
     for setting in settings:
-        set_key(content, setting)
-    where = str(path) + (f", at scale {scale}" if scale else "") + "".join(f", with {setting}" for setting in settings)
+        attempt(set_key, content, setting)
     if isinstance(own := content.get("catalogue"), dict):
         content["catalogue"] = shipped_catalogue().completed(own)
-    short = _name_direct_models(content, where)
-    check(content, where)
-    keep(content, "models", [short.get(model, model) for model in models])
+    short, unnamed = _name_direct_models(content)
+    attempt(check, content, where, unnamed)
+    wanted = [short.get(model, model) for model in models]
+    for key, names in (("models", wanted), ("datasets", datasets), ("techniques", techniques)):
+        attempt(check_kept, content, key, names)
+    if wrong:
+        raise together(wrong, "several things are wrong")
+    keep(content, "models", wanted)
     keep(content, "datasets", datasets)
     keep(content, "techniques", techniques)
     if smaller:
@@ -139,33 +179,41 @@ def resolve(
     catalogue = shipped_catalogue().extended(study.catalogue)
     members = [member for name in study.datasets for member in catalogue.datasets[name].join or ()]
     found = {Path(technique).stem: load_technique(technique) for _, technique in study.pairs()}
-    return ResolvedStudy(
-        name=f"{path.stem}-{scale}" if scale else path.stem,
-        study=study,
-        models={model: catalogue.models[model] for model, _ in study.pairs()},
-        datasets={dataset: catalogue.datasets[dataset] for dataset in [*study.datasets, *members]},
-        techniques=found,
-        points={stem: technique.point(study.protocol.point_of(stem)) for stem, technique in found.items()},
-    )
+    resolved = {
+        "name": called,
+        "study": study,
+        "models": {model: catalogue.models[model] for model, _ in study.pairs()},
+        "datasets": {dataset: catalogue.datasets[dataset] for dataset in [*study.datasets, *members]},
+        "techniques": found,
+        "points": {stem: technique.point(study.protocol.point_of(stem)) for stem, technique in found.items()},
+    }
+    return validate(ResolvedStudy, resolved, where)
 
 
-def _name_direct_models(content: dict[str, Any], where: str) -> dict[str, str]:
+def _with(settings: Sequence[str]) -> str:
+    """Settings as a message names them: of many the first, of long ones the ends."""
+    shown = "".join(f", with {shortened(setting, 60)}" for setting in settings[:MOST_SHOWN])
+    further = len(settings) - MOST_SHOWN
+    return f"{shown} and {further} more" if further > 0 else shown
+
+
+def _name_direct_models(content: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
     """Replace hub ids and folders among the models by short names with entries in the study's own catalogue.
 
     Returns:
-        The short name of each.
+        The short name of each, and what is wrong with them, one line each; nothing is replaced then.
     """
     sources = [name for _, name in named(content, "models") if is_direct(name)]
     own = content.get("catalogue") or {}
     if not sources or not isinstance(own, dict):
-        return {}
+        return {}, []
     try:
         known = shipped_catalogue().extended(Catalogue.model_validate(own))
     except ValidationError:
-        return {}
+        return {}, []
     names, entries, wrong = direct_models(sources, known)
     if wrong:
-        raise listed([f"models: {line}" for line in wrong], where, "For example catalogue: {models: {mine: {…}}}")
+        return names, [f"models: {line}" for line in wrong]
     models = content["models"]
     lists = models if isinstance(models, dict) else {"": models}
     renamed = {
@@ -177,4 +225,4 @@ def _name_direct_models(content: dict[str, Any], where: str) -> dict[str, str]:
     content["models"] = renamed if isinstance(models, dict) else renamed[""]
     added = {name: entry.model_dump(exclude_unset=True) for name, entry in entries.items()}
     content["catalogue"] = {**own, "models": {**(own.get("models") or {}), **added}}
-    return names
+    return names, []

@@ -1,12 +1,14 @@
 """Scales: a study's models, data sets and sizes replaced by smaller ones, so that it runs on any machine."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from raypeft.errors import UserError
-from raypeft.spec.catalogue import Architecture, Catalogue, Name
+from raypeft.spec.catalogue import Architecture, Catalogue
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import PACKAGE, Strict, validate
+from raypeft.spec.values import Name, quoted
 
 
 class Scale(Strict):
@@ -42,9 +44,9 @@ def load_scale(name: str) -> Scale:
         UserError: there is none of that name.
     """
     path = PACKAGE / "catalogue" / f"scale_{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):
         known = sorted(file.stem.removeprefix("scale_") for file in path.parent.glob("scale_*.yaml"))
-        raise UserError(f"there is no scale '{name}'", where="--scale", hint=f"Known: {', '.join(known)}")
+        raise UserError(f"there is no scale {quoted(name)}", where="--scale", hint=f"Known: {', '.join(known)}")
     return validate(Scale, read_yaml(path), str(path))
 
 

@@ -6,21 +6,25 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from raypeft.spec.loading import Inconsistent, Strict
+from raypeft.spec.values import Count, Flag, Line, Real, Seed, Short, Whole, quoted
 
-Positive = Annotated[int, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0)]
 Each = TypeVar("Each", bound=Hashable)
 
 
 def _distinct(values: list[Each]) -> list[Each]:
-    if twice := [value for index, value in enumerate(values) if value in values[:index]]:
-        raise ValueError(f"'{twice[0]}' stands twice")
+    seen: set[Each] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{quoted(value)} stands twice")
+        seen.add(value)
     return values
 
 
-Distinct = Annotated[list[Each], Field(min_length=1), AfterValidator(_distinct)]
-Names = Distinct[str]
-Groups = Annotated[dict[str, Names], Field(min_length=1)]
+Distinct = Annotated[list[Each], Field(min_length=1), AfterValidator(_distinct), Short]
+Names = Distinct[Annotated[str, Field(min_length=1, max_length=4_000)]]
+Groups = Annotated[dict[Line, Names], Field(min_length=1), Short]
+Batch = Annotated[Whole, Field(gt=0, le=65_536)]
+Beams = Annotated[Whole, Field(ge=2, le=1_000)]
 NamesOrGroups = Annotated[
     Annotated[Names, Tag("names")] | Annotated[Groups, Tag("groups")],
     Discriminator(lambda value: "groups" if isinstance(value, dict) else "names"),
@@ -28,6 +32,8 @@ NamesOrGroups = Annotated[
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 QuantizedRest = Literal["half", "fp32"]
+MOST_REPORTS = 10_000
+SMALLEST_SHARE = 0.01  # of a GPU
 PAPER_SEEDS = [42, 777, 5432, 55555, 97]
 
 
@@ -45,7 +51,7 @@ class Search(Strict):
         seed: seed of the suggestions.
     """
 
-    trials: Positive = 8
+    trials: Annotated[Whole, Field(gt=0, le=10_000)] = 8
     sampler: Literal["tpe", "random"] = "tpe"
     seed: Seed = 42
 
@@ -58,8 +64,8 @@ class EarlyStopping(Strict):
         factor: of the trials at a rung, the best 1/factor go on.
     """
 
-    grace: Positive = 5
-    factor: int = Field(default=3, ge=2)
+    grace: Count = 5
+    factor: Annotated[Whole, Field(ge=2, le=10_000)] = 3
 
 
 class Training(Strict):
@@ -84,17 +90,17 @@ class Training(Strict):
         seed: of initialisation, data order and dropout.
     """
 
-    epochs: float = Field(default=5, gt=0)
-    batch: Positive = 8
-    micro_batch: Positive | None = None
+    epochs: Annotated[Real, Field(gt=0, le=10_000)] = 5
+    batch: Batch = 8
+    micro_batch: Batch | None = None
     optimizer: Literal["adafactor", "adamw_torch"] = "adafactor"
-    warmup: float = Field(default=0.05, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    evaluate_every: float = Field(default=0.2, gt=0)
+    warmup: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+    weight_decay: Annotated[Real, Field(ge=0, le=1_000)] = 0.0
+    evaluate_every: Annotated[Real, Field(ge=0.0001)] = 0.2
     precision: Precision = "auto"
     quantized_rest: QuantizedRest = "half"
     attention: Attention = "auto"
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Flag = False
     seed: Seed = 42
 
     @model_validator(mode="after")
@@ -105,6 +111,10 @@ class Training(Strict):
         if self.evaluate_every > self.epochs:
             wrong.append(
                 ("evaluate_every", f"is {self.evaluate_every:g}, but must not exceed epochs ({self.epochs:g})")
+            )
+        elif self.reports > MOST_REPORTS:
+            wrong.append(
+                ("evaluate_every", f"makes {self.reports} reports a trial, but at most {MOST_REPORTS} will do")
             )
         if wrong:
             raise Inconsistent(wrong)
@@ -129,7 +139,7 @@ class Validation(Strict):
     """
 
     select_by: Literal["loss", "em@10"] = "loss"
-    em_items: Positive | Literal["all"] = "all"
+    em_items: Count | Literal["all"] = "all"
 
 
 class Test(Strict):
@@ -143,9 +153,9 @@ class Test(Strict):
 
     __test__ = False
 
-    beams: int = Field(default=10, ge=2)
-    candidates: Positive = 10
-    decode_batch: Positive = 16
+    beams: Beams = 10
+    candidates: Annotated[Whole, Field(gt=0, le=1_000)] = 10
+    decode_batch: Batch = 16
 
     @model_validator(mode="after")
     def _enough_beams(self) -> Self:
@@ -164,7 +174,7 @@ class Skip(Strict):
 
     models: Names | None = None
     datasets: Names | None = None
-    reason: Annotated[str, Field(min_length=1)]
+    reason: Line
 
 
 class Icl(Strict):
@@ -176,9 +186,9 @@ class Icl(Strict):
         skip: what is left out.
     """
 
-    examples: Distinct[Annotated[int, Field(ge=0)]] = [0, 1, 2, 3]
+    examples: Distinct[Annotated[Whole, Field(ge=0, le=10_000)]] = [0, 1, 2, 3]
     seeds: Distinct[Seed] = PAPER_SEEDS
-    skip: list[Skip] = []
+    skip: Annotated[list[Skip], Short] = []
 
     def skipped(self, model: str, dataset: str) -> str | None:
         """Why a model on a data set is left out; none where it is not."""
@@ -191,10 +201,16 @@ class Icl(Strict):
 class Subsets(Strict):
     """Seeded subsets of the splits, for runs that must fit a small machine; nothing means the whole split."""
 
-    train: Positive | None = None
-    validation: Positive | None = None
-    test: Positive | None = None
+    train: Count | None = None
+    validation: Count | None = None
+    test: Count | None = None
     seed: Seed = 42
+
+
+def _share(gpus: float) -> float:
+    if 0 < gpus < SMALLEST_SHARE:
+        raise ValueError(f"should be 0, or at least {SMALLEST_SHARE}")
+    return gpus
 
 
 class Resources(Strict):
@@ -208,8 +224,8 @@ class Resources(Strict):
         keep_checkpoints: best and last of every trial, or of the ended trials of a cell just the best one.
     """
 
-    gpus_per_trial: float = Field(default=1, ge=0, le=1)
-    cpus_per_trial: Positive = 1
-    concurrent: Positive | None = None
-    gpu_memory_gb: float | None = Field(default=None, gt=0)
+    gpus_per_trial: Annotated[Real, Field(ge=0, le=1), AfterValidator(_share)] = 1
+    cpus_per_trial: Annotated[Whole, Field(gt=0, le=10_000)] = 1
+    concurrent: Annotated[Whole, Field(gt=0, le=100_000)] | None = None
+    gpu_memory_gb: Annotated[Real, Field(ge=0.1, le=100_000)] | None = None
     keep_checkpoints: Literal["all", "best"] = "all"

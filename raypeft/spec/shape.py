@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from raypeft.spec.loading import Strict
+from raypeft.spec.values import Flag, Whole
 
-Positive = Annotated[int, Field(gt=0)]
+Layers = Annotated[Whole, Field(gt=0, le=1_000)]
+Size = Annotated[Whole, Field(gt=0, le=10**7)]
 Block = Literal["llama", "starcoder2", "codegen", "t5"]
 
 # Configurations whose layers are computed as Llama's are.
@@ -50,16 +52,16 @@ class Shape(Strict):
     """
 
     block: Block
-    layers: Positive
-    encoder_layers: Annotated[int, Field(ge=0)] = 0
-    hidden: Positive
-    intermediate: Positive
-    heads: Positive
-    kv_heads: Positive | None = None
-    head_size: Positive | None = None
-    vocabulary: Positive
-    tied: bool = False
-    gated: bool = False
+    layers: Layers
+    encoder_layers: Annotated[Whole, Field(ge=0, le=1_000)] = 0
+    hidden: Size
+    intermediate: Size
+    heads: Size
+    kv_heads: Size | None = None
+    head_size: Size | None = None
+    vocabulary: Size
+    tied: Flag = False
+    gated: Flag = False
 
     @property
     def width(self) -> int:
@@ -112,10 +114,10 @@ class Shape(Strict):
 
 def shape_of_folder(folder: Path) -> Shape | None:
     """The shape of a model in a folder by its `config.json`; none where it cannot be read or its layers are unknown."""
+    file = folder / "config.json"
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return _shape(config)
-    except (OSError, ValueError, KeyError, TypeError):
+        return _shape(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

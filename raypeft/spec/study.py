@@ -19,6 +19,9 @@ from raypeft.spec.sections import (
     Training,
     Validation,
 )
+from raypeft.spec.values import Prose
+
+MOST_CELLS, MOST_TRIALS, MOST_JOBS = 5_000, 500_000, 50_000
 
 
 class Study(Strict):
@@ -33,7 +36,7 @@ class Study(Strict):
             The paper's point is a cell's first trial either way.
     """
 
-    question: str
+    question: Prose
     models: NamesOrGroups
     datasets: Names
     techniques: NamesOrGroups
@@ -57,6 +60,7 @@ class Study(Strict):
             if set(groups) != set(self.techniques):
                 have, need = ", ".join(self.techniques), ", ".join(groups) or "none"
                 wrong.append(("techniques", f"has the groups {have}, but those of models are: {need}"))
+        wrong += self._too_many()
         reports = self.training.reports
         if self.stopping and self.stopping.grace > reports:
             message = f"is {self.stopping.grace}, but a trial has {reports} reports (epochs / evaluate_every)"
@@ -64,6 +68,29 @@ class Study(Strict):
         if wrong:
             raise Inconsistent(wrong)
         return self
+
+    def _too_many(self) -> list[tuple[str, str]]:
+        """What there is more of than anyone runs, and than a plan can be made of in seconds."""
+        groups = self.models if isinstance(self.models, dict) else {"": self.models}
+        techniques = self.techniques
+        pairs = sum(
+            len(models) * len(techniques.get(group, []) if isinstance(techniques, dict) else techniques)
+            for group, models in groups.items()
+        )
+        cells = pairs * len(self.datasets)
+        jobs = 0
+        if self.icl is not None:
+            drawn = len(self.icl.examples) * len(self.icl.seeds)
+            jobs = sum(map(len, groups.values())) * len(self.datasets) * drawn
+        found = (
+            ("techniques", "cells", cells, MOST_CELLS),
+            ("search.trials", "trials", cells * self.trials, MOST_TRIALS),
+        )
+        return [
+            (key, f"makes {count:,} {what}, more than {most:,}")
+            for key, what, count, most in (*found, ("icl", "jobs", jobs, MOST_JOBS))
+            if count > most
+        ]
 
     @property
     def trials(self) -> int:

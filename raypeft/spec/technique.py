@@ -1,91 +1,26 @@
 """Techniques: how a model is adapted, what is searched, and the paper's point."""
 
-import math
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, Literal, Self, TypeGuard
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
+from raypeft.spec.dimension import Dimension, Number, is_number
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import Inconsistent, Strict, find, shipped, validate
 from raypeft.spec.protocol import Source
+from raypeft.spec.values import Argument, Identifier, Line, Short, Value, quoted, shortened
+
+__all__ = ["Dimension", "Quantization", "Technique", "Value", "load_technique", "share_of_steps"]
 
 # Those that the paper tunes with; of others, `paper` holds a point from elsewhere.
 IN_THE_PAPER = ("full", "lora", "ia3", "prompt_tuning", "prefix_tuning", "qlora_8bit", "qlora_4bit")
-Value = bool | int | float | str
-Number = int | float
 Quantization = Literal["8bit", "4bit"]
 
-
-class Dimension(Strict):
-    """One searched hyperparameter: exactly one of a choice, a range, or a logarithmic range (bounds included).
-
-    Attributes:
-        choice, uniform, log_uniform, integer, log_integer: what is drawn.
-        times: another searched hyperparameter, of which what is drawn is a multiple.
-    """
-
-    choice: list[Value] | None = Field(default=None, min_length=1)
-    uniform: tuple[float, float] | None = None
-    log_uniform: tuple[float, float] | None = None
-    integer: tuple[int, int] | None = None
-    log_integer: tuple[int, int] | None = None
-    times: str | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        given = self.model_dump(exclude_none=True, exclude={"times"})
-        if len(given) != 1:
-            kinds = [name for name in type(self).model_fields if name != "times"]
-            raise ValueError(f"must be exactly one of {', '.join(kinds)}, but is {sorted(given)}")
-        ((kind, bounds),) = given.items()
-        if kind != "choice" and not bounds[0] < bounds[1]:
-            raise ValueError(f"{kind} must go from a smaller to a larger number, but is {list(bounds)}")
-        if kind.startswith("log") and bounds[0] <= 0:
-            raise ValueError(f"{kind} must start above zero, but starts at {bounds[0]}")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """Which of the kinds is given."""
-        return next(iter(self.model_dump(exclude_none=True, exclude={"times"})))
-
-    @property
-    def numeric(self) -> bool:
-        """Whether all that can be drawn are numbers."""
-        return all(_is_number(option) for option in self.choice or ())
-
-    @property
-    def bounds(self) -> tuple[Number, Number]:
-        """Smallest and largest value of a range.
-
-        Raises:
-            ValueError: the dimension is a choice.
-        """
-        bounds = self.uniform or self.log_uniform or self.integer or self.log_integer
-        if bounds is None:
-            raise ValueError("a choice has no bounds")
-        return bounds
-
-    def contains(self, value: object) -> bool:
-        """Whether `value` can be drawn from this dimension; of a multiple, it is the factor."""
-        if self.choice is not None:
-            return any(value == option and type(value) is type(option) for option in self.choice)
-        low, high = self.bounds
-        if not _is_number(value):
-            return False
-        if "integer" in self.kind and not isinstance(value, int):
-            return False
-        return low <= value <= high or math.isclose(value, low) or math.isclose(value, high)
-
-    def __str__(self) -> str:
-        if self.choice is not None:
-            drawn = " | ".join(str(option) for option in self.choice)
-        else:
-            low, high = self.bounds
-            drawn = f"{low:g} … {high:g}{' (log)' if self.kind.startswith('log') else ''}"
-        return f"({drawn}) × {self.times}" if self.times else drawn
+# Arguments of peft's classes that plans are made with: numbers of ranks and tokens, and lists of modules.
+COUNTS = ("r", "init_r", "target_r", "num_virtual_tokens", "encoder_hidden_size")
+MODULES = ("target_modules", "feedforward_modules")
 
 
 class Technique(Strict):
@@ -102,23 +37,31 @@ class Technique(Strict):
         search: the searched hyperparameters: `learning_rate`, which is the optimiser's, and arguments of `peft`.
     """
 
-    title: str
-    peft: str | None = None
+    title: Line
+    peft: Identifier | None = None
     quantization: Quantization | None = None
-    arguments: dict[str, Any] = {}
-    paper: dict[str, Value]
-    package: dict[str, Value] = {}
-    search: dict[str, Dimension]
+    arguments: Annotated[dict[Identifier, Argument], Short] = {}
+    paper: Annotated[dict[Identifier, Value], Short]
+    package: Annotated[dict[Identifier, Value], Short] = {}
+    search: Annotated[dict[Identifier, Dimension], Short]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         wrong = []
         if "learning_rate" not in self.search:
             wrong.append(("search.learning_rate", "is missing: every technique has a learning rate"))
+        elif (rate := self.search["learning_rate"]).times is None and not (rate.numeric and _lowest(rate) >= 0):
+            wrong.append(("search.learning_rate", "should be numbers from 0 on"))
         wrong += self._wrong_multiples()
         wrong += self._wrong_values("paper", [*self.search, *self.paper])
         wrong += self._wrong_values("package", self.package)
         wrong += [(f"arguments.{name}", "is searched as well") for name in self.arguments if name in self.search]
+        wrong += [
+            (f"search.{name}.choice", "should have no texts among numbers")
+            for name, dimension in self.search.items()
+            if any(map(is_number, dimension.choice or ())) and any(isinstance(o, str) for o in dimension.choice or ())
+        ]
+        wrong += self._wrong_counts() + self._wrong_modules()
         for name, value in self.arguments.items():
             if (share := share_of_steps(value)) is not None and not 0 < share <= 1:
                 wrong.append((f"arguments.{name}.steps", f"is {share}, but must be a share above 0 and up to 1"))
@@ -129,6 +72,32 @@ class Technique(Strict):
         if wrong:
             raise Inconsistent(wrong)
         return self
+
+    def _wrong_counts(self) -> list[tuple[str, str]]:
+        wrong = []
+        for name in COUNTS:
+            fixed = [("arguments", self.arguments.get(name)), ("paper", self.paper.get(name))]
+            for section, value in [*fixed, ("package", self.package.get(name))]:
+                if value is not None and not _is_count(value):
+                    message = f"should be a whole number of at least 1, but is {quoted(value)}"
+                    wrong.append((f"{section}.{name}", message))
+            drawn = self.search.get(name)
+            if drawn and drawn.times is None and not all(map(_is_count, drawn.choice or drawn.bounds)):
+                message = "should draw whole numbers of at least 1, as integer, log_integer or a choice of them do"
+                wrong.append((f"search.{name}", message))
+        return wrong
+
+    def _wrong_modules(self) -> list[tuple[str, str]]:
+        wrong = []
+        for name in MODULES:
+            value = self.arguments.get(name, "")
+            texts = value if isinstance(value, list) else [value]
+            options = self.search[name].choice or [0] if name in self.search else []
+            if not texts or not all(isinstance(text, str) for text in texts):
+                wrong.append((f"arguments.{name}", "should be the name of a module or list, or a list of such names"))
+            if not all(isinstance(option, str) for option in options):
+                wrong.append((f"search.{name}", "should be a choice of names"))
+        return wrong
 
     def _wrong_multiples(self) -> list[tuple[str, str]]:
         wrong = []
@@ -152,7 +121,8 @@ class Technique(Strict):
             elif name not in self.search:
                 wrong.append((key, "is not searched: a fixed value belongs under arguments"))
             elif not self.search[name].contains(drawn[self._drawn_name(name)]):
-                wrong.append((key, f"is {point[name]!r}, outside its search space {self.search[name]}"))
+                message = f"is {_shown(point[name])}, outside its search space {shortened(str(self.search[name]), 200)}"
+                wrong.append((key, message))
         return wrong
 
     def point(self, source: Source) -> dict[str, Value]:
@@ -166,24 +136,35 @@ class Technique(Strict):
 
     def to_drawn(self, point: Mapping[str, Value]) -> dict[str, Value]:
         """What a sampler draws to come to a point."""
-        return {self._drawn_name(name): self._scaled(name, value, point, -1) for name, value in point.items()}
+        return {self._drawn_name(name): self._factor(name, value, point) for name, value in point.items()}
 
     def from_drawn(self, drawn: Mapping[str, Value]) -> dict[str, Value]:
         """The point that a sampler has drawn."""
-        return {name: self._scaled(name, drawn[self._drawn_name(name)], drawn, 1) for name in self.search}
+        return {name: self._multiple(name, drawn[self._drawn_name(name)], drawn) for name in self.search}
 
     def _drawn_name(self, name: str) -> str:
         dimension = self.search.get(name)
         return f"{name}/{dimension.times}" if dimension and dimension.times else name
 
-    def _scaled(self, name: str, value: Value, point: Mapping[str, Value], power: int) -> Value:
-        """A value times the hyperparameter it is a multiple of, or divided by it at power -1."""
+    def _factor(self, name: str, value: Value, point: Mapping[str, Value]) -> Value:
+        """The factor of a value that is a multiple, without what rounding adds to what can be drawn."""
+        dimension, of = self._of(name, point)
+        if dimension is None or of is None or not is_number(value):
+            return value
+        return dimension.nearest(_plain(value / of))
+
+    def _multiple(self, name: str, value: Value, drawn: Mapping[str, Value]) -> Value:
+        """A value times the hyperparameter it is a factor of, to the digits that a file would have."""
+        _, of = self._of(name, drawn)
+        if of is None or not is_number(value):
+            return value
+        return _plain(float(f"{value * of:.15g}"))
+
+    def _of(self, name: str, point: Mapping[str, Value]) -> tuple[Dimension | None, Number | None]:
+        """The dimension of a hyperparameter and, where it is a multiple, the number that it is one of."""
         dimension = self.search.get(name)
         of = point.get(dimension.times) if dimension and dimension.times else None
-        if not of or not _is_number(of) or not _is_number(value):
-            return value
-        scaled = float(value) * float(of) ** power
-        return int(scaled) if scaled.is_integer() else scaled
+        return dimension, of if of and is_number(of) else None
 
     def is_adapted_as(self, other: "Technique") -> bool:
         """Whether a point means the same in both."""
@@ -195,13 +176,25 @@ class Technique(Strict):
         return "full" if self.peft is None else "adapter"
 
 
-def _is_number(value: object) -> TypeGuard[Number]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _lowest(dimension: Dimension) -> Number:
+    return min(filter(is_number, dimension.choice or dimension.bounds))
+
+
+def _plain(number: float) -> Number:
+    return int(number) if number.is_integer() else number
+
+
+def _shown(value: Value) -> str:
+    return quoted(value) if isinstance(value, str) else repr(value)
 
 
 def share_of_steps(value: object) -> float | None:
     """The share in `{steps: share}`, none for any other argument."""
-    if isinstance(value, dict) and list(value) == ["steps"] and isinstance(value["steps"], int | float):
+    if isinstance(value, dict) and list(value) == ["steps"] and is_number(value["steps"]):
         return float(value["steps"])
     return None
 

@@ -75,11 +75,13 @@ def test_an_unknown_model(call: Call) -> None:
 
 def test_a_missing_data_folder_and_the_run_begins_once_it_is_there(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused(call, "study", own_study()) == (
-        "catalogue.datasets.own.folder: folder data does not exist\n"
+        "own.yaml: \n"
+        "  catalogue.datasets.own.folder: folder data does not exist\n"
         "Correct it in the study, or with --set catalogue.datasets.own.folder=FOLDER"
     )
     assert not Path("runs/own/manifest.json").exists()
     monkeypatch.setattr(pipeline, "study", lambda *arguments, **further: [])
+    Path("other").mkdir()
     assert call("study", own_study("{title: Changed, folder: other}")).code == 0
 
 
@@ -96,10 +98,88 @@ def test_a_broken_line_of_data(call: Call) -> None:
 
 
 def test_a_missing_environment_variable(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CONALA", raising=False)
-    assert refused(call, "study", "examples/smollm2-conala") == (
-        "catalogue.datasets.conala.folder: environment variable CONALA is not set\nexport CONALA=…"
+    for name in ("CONALA", "SMOLLM2"):
+        monkeypatch.delenv(name, raising=False)
+    first, *lines = refused(call, "study", "examples/smollm2-conala").splitlines()
+    assert first.endswith("studies/examples/smollm2-conala.yaml: ")
+    assert lines == [
+        "  catalogue.models.smollm2-135m-instruct.folder: environment variable SMOLLM2 is not set",
+        "  catalogue.datasets.conala.folder: environment variable CONALA is not set",
+        "export SMOLLM2=…",
+        "export CONALA=…",
+    ]
+
+
+def test_all_that_is_missing_is_told_at_once(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    write_text(
+        Path("own.yaml"),
+        "question: Which?\nmodels: [./gone, someone/theirs, other]\ndatasets: [own, embedded]\ntechniques: [lora]\n"
+        "catalogue:\n  models: {other: {title: O, folder: ~nouser/model}}\n"
+        "  datasets: {own: {title: A, folder: '${NOWHERE}'}, embedded: {title: E, folder: 'embedded:../..'}}\n",
     )
+    lines = refused(call, "study", "own.yaml").splitlines()
+    assert lines[0] == "several things are missing: "
+    for line in (
+        "catalogue.models.gone.folder: folder ./gone does not exist",
+        "catalogue.models.other.folder: folder ~nouser/model does not exist",
+        "catalogue.datasets.own.folder: environment variable NOWHERE is not set",
+        "catalogue.datasets.embedded.folder: the package brings no 'embedded:../..'",
+        "model theirs (someone/theirs)",
+        "export NOWHERE=…",
+    ):
+        assert sum(line in found for found in lines) == 1, line
+    assert sum("own.yaml: " in line for line in lines) == 1
+
+
+def test_wrong_settings_and_names_are_told_with_the_rest(call: Call) -> None:
+    arguments = ["--set", "epochs", "--set", "question.x=1", "--set", "training.epochs=[", "--set", "training.batch=0"]
+    arguments += ["--model", "gpt", "--model", "bert", "--dataset", "mbpp", "--technique", "lora"]
+    lines = refused(call, "study", "quickstart", *arguments).splitlines()
+    assert lines[0] == "several things are wrong: "
+    for line in (
+        "  --set: 'epochs' is not key=value",
+        "  --set question.x: 'question' holds no keys",
+        "  --set training.epochs: '[' is not a YAML value: line 1, column 2: ",
+        "    training.batch: should be greater than 0",
+        "  --model: 'gpt', 'bert' are not in the study",
+        "  --dataset: 'mbpp' is not in the study",
+    ):
+        assert sum(found.startswith(line) for found in lines) == 1, line
+
+
+def test_a_study_that_sets_points_by_technique_lends_its_protocol(call: Call) -> None:
+    study = STUDY.replace("own", "snippets") + "protocol: {point: {lora: package}, response_header: answer}\n"
+    write_text(Path("own.yaml"), study)
+    Path("empty").mkdir()
+    ended = call("evaluate", "--study", "own.yaml", "--model", "./empty", "--dataset", "snippets")
+    # the protocol is taken: what is refused is the folder without a model, where it is loaded
+    assert ended.code == 2 and ended.err.startswith("Loading the model\nraypeft: models.empty: cannot be loaded")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["study", "quickstart", "--plan", "--out", "x" * 300],
+        ["study", "quickstart", "--plan", "--reuse", "x/" * 3000],
+        ["study", "x" * 5000, "--plan"],
+        ["study", "quickstart", "--plan", "--scale", "x" * 300],
+        ["study", "quickstart", "--plan", "--set", "question=" + "9" * 5000],
+        ["study", "quickstart", "--plan", "--model", "x" * 5000],
+        ["study", "quickstart", "--plan", "--set", f"models=[./{'x' * 5000}]"],
+        ["status", "x" * 300],
+        ["evaluate", "--model", "m", "--dataset", "snippets", "--out", "x" * 300],
+        ["evaluate", "--model", "m", "--dataset", "snippets", "--adapter", "x" * 5000],
+        ["x" * 5000],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:60],
+)
+def test_what_is_too_long_is_refused_in_a_short_message(call: Call, arguments: list[str]) -> None:
+    ended = call(*arguments)
+    assert ended.code == 2 and ended.err.startswith("raypeft: ")
+    assert len(ended.err.encode()) < 2_000
 
 
 def test_a_model_folder_without_a_model(call: Call) -> None:

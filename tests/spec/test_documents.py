@@ -58,3 +58,84 @@ def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_bytes(b"\xef\xbb\xbfa: 1\r\n")
     assert read_yaml(file) == {"a": 1}
+
+
+def said_of(text: str) -> str:
+    with pytest.raises(ValueError) as caught:
+        parse_yaml(text)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["010", "1:30", "-1:30:00", "1_000", "0x10", "0o17", "0b11", "08", "+0_1"])
+def test_numbers_that_are_read_in_different_ways_are_refused(text: str) -> None:
+    assert said_of(f"a: {text}").startswith(f"line 1, column 4: '{text}' is read in different ways: quote it")
+    assert parse_yaml(f"a: '{text}'") == {"a": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("-3", -3),
+        ("+3", 3),
+        ("0", 0),
+        ("1.", 1.0),
+        (".5", 0.5),
+        ("1e5", 1e5),
+        ("2.5E-3", 0.0025),
+        ("0.10", 0.1),
+    ],
+)
+def test_decimal_numbers(text: str, value: float) -> None:
+    found = parse_yaml(text)
+    assert found == value and type(found) is type(value)
+
+
+def test_dates_and_equals_signs_are_texts() -> None:
+    assert parse_yaml("[2001-01-01, 9999-99-99, =, 1.2.3]") == ["2001-01-01", "9999-99-99", "=", "1.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{[a]: 1}", "line 1, column 2: a key must be a text, but is a list or mapping: quote it"),
+        ("{1: 2}", "line 1, column 2: a key must be a text, but is '1': quote it"),
+        ("{null: 1}", "line 1, column 2: a key must be a text, but is 'null': quote it"),
+        ("? {a: b}\n: c", "line 1, column 3: a key must be a text"),
+        ("&a [*a]", "line 1, column 5: '*a' stands within itself"),
+        ("!!int x", "line 1, column 1: could not determine a constructor: tags such as '!!int' are not read"),
+        ("!!timestamp x", "line 1, column 1: could not determine a constructor: tags such as '!!timestamp' are not"),
+        ("a: !mine {b: c}", "line 1, column 4: could not determine a constructor: tags such as '!mine' are not read"),
+        ("[" * 100_000, "line 1, column 41: is nested more than 40 deep"),
+        ("{a: " * 2_000, "line 1, column 158: is nested more than 40 deep"),
+        ("9" * 5_000, "line 1, column 1: a number of 5000 digits"),
+        (r'"\0"', "line 1, column 1: a text has NUL, NEL or half of a surrogate pair, which cannot be saved"),
+        (r'"\uD800"', "line 1, column 1: a text has NUL"),
+        ("[" + "1," * 60_000 + "]", "line 1, column 100002: holds more than 50000 values"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_no_specification_holds_is_refused_with_its_place(text: str, message: str) -> None:
+    assert said_of(text).startswith(message)
+
+
+def test_aliases_that_multiply_are_refused_at_once() -> None:
+    lines = ["a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in zip("abcdefgh", "bcdefghi", strict=True)]
+    assert "holds more than 50000 values" in said_of("\n".join(lines))
+    assert parse_yaml("a: &a [1, 2]\nb: *a") == {"a": [1, 2], "b": [1, 2]}
+    assert parse_yaml("a: &a {b: 1, c: 2}\nd: {<<: *a, c: 3}")["d"] == {"b": 1, "c": 3}
+
+
+@pytest.mark.parametrize(
+    "text", ["010", "1:30", "1_000", "0x10", ".5e3", "+.5", "1.5e3", "2001-01-01", "=", "yes", "<<"]
+)
+def test_texts_that_look_like_other_things_read_back(text: str) -> None:
+    assert parse_yaml(dump_yaml({"a": text})) == {"a": text}
+
+
+def test_a_file_of_a_size_that_no_specification_has(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("#" * 600_000)
+    with pytest.raises(UserError, match="is larger than 512 KiB"):
+        read_yaml(file)

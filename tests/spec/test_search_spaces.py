@@ -9,7 +9,7 @@ import pytest
 from raypeft.errors import UserError
 from raypeft.spec.loading import names, shipped
 from raypeft.spec.resolve import resolve
-from raypeft.spec.technique import Dimension, load_technique
+from raypeft.spec.technique import Dimension, Technique, load_technique
 
 # The points of the paper's section 4.5, as the study protocol lists them.
 LORA = {"target_modules": "attention", "r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003}
@@ -272,3 +272,71 @@ def test_a_file_of_ones_own_has_not_the_papers_point(tmp_path: Path) -> None:
         (tmp_path / folder / "lora.yaml").write_text(own)
         resolved = resolve("quickstart", settings=[f"techniques=['{tmp_path / folder / 'lora.yaml'}']"])
         assert resolved.point_name("lora", resolved.points["lora"]) == "the technique's first point"
+
+
+@pytest.mark.parametrize("option", [0.1, 0.25, 0.3, 0.5, 0.7, 1, 1.0, 1.5, 2.0, 3])
+def test_a_valid_point_is_not_refused_for_rounding_and_is_drawn_as_it_is(option: float) -> None:
+    for rank in range(1, 130):
+        alpha = float(f"{rank * option:.15g}")
+        point = {"r": rank, "lora_alpha": int(alpha) if alpha.is_integer() else alpha, "learning_rate": 0.1}
+        for drawn in ({"choice": [option]}, {"uniform": [0.01, option]}):
+            technique = Technique.model_validate(
+                {
+                    "title": "Own",
+                    "peft": "LoraConfig",
+                    "paper": point,
+                    "search": {
+                        "r": {"integer": [1, 130]},
+                        "lora_alpha": {**drawn, "times": "r"},
+                        "learning_rate": {"choice": [0.1]},
+                    },
+                }
+            )
+            factor = technique.to_drawn(point)["lora_alpha/r"]
+            assert factor == option and technique.from_drawn({**technique.to_drawn(point)}) == point
+            assert "uniform" in drawn or type(factor) is type(option)  # what Optuna's distribution has
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("r: 16,", "r: 16.0,", "should be a whole number of at least 1, but is '16.0'"),
+        ("r: {choice: [4, 16, 64]}", "r: {uniform: [4, 64]}", "search.r: should draw whole numbers of at least 1"),
+        ("r: {choice: [4, 16, 64]}", "r: {choice: [4, 16, 64, 4]}", "search.r.choice: '4' stands twice"),
+        ("r: {choice: [4, 16, 64]}", "r: {choice: [4, 16, true]}", "search.r: should draw whole numbers of at least 1"),
+        ("r: {choice: [4, 16, 64]}", "r: {choice: [[4], 16]}", "search.r.choice.0: should be a valid"),
+        (
+            "r: {choice: [4, 16, 64]}",
+            "r: {log_integer: [4, 1e30]}",
+            "search.r.log_integer.1: should be a smaller number",
+        ),
+        ("[1e-5, 1e-3]", "[1e-320, 1e-3]", "search.learning_rate.log_uniform.0: should be a number of usual size"),
+        ("[1e-5, 1e-3]", "[true, '1']", "search.learning_rate.log_uniform.0: should be a number, but is true"),
+        ("{log_uniform: [1e-5, 1e-3]}", "{choice: [1e-4, fast]}", "search.learning_rate.choice: should have no texts"),
+        ("{log_uniform: [1e-5, 1e-3]}", "{uniform: [-1, 1]}", "search.learning_rate: should be numbers from 0 on"),
+        ("title: Own", "title: ' '", "title: should not be blank"),
+        ("peft: LoraConfig", "peft: os.system", "peft: String should match pattern"),
+        (
+            "peft: LoraConfig",
+            "peft: L\narguments: {target_modules: 3}",
+            "arguments.target_modules: should be the name of",
+        ),
+        (
+            "peft: LoraConfig",
+            "peft: L\narguments: {target_modules: [a, [b]]}",
+            "arguments.target_modules: should be the",
+        ),
+        (
+            "peft: LoraConfig",
+            "peft: L\narguments: {target_modules: null}",
+            "arguments.target_modules: should be the name",
+        ),
+        ("peft: LoraConfig", "peft: L\narguments: {init_r: twelve}", "arguments.init_r: should be a whole number"),
+        ("peft: LoraConfig", "peft: L\narguments: {x: .inf}", "arguments.x: should be a number of usual size"),
+        ("peft: LoraConfig", "peft: L\narguments: {a/b: 1}", "arguments.a/b: String should match pattern"),
+    ],
+)
+def test_values_of_no_technique_are_refused_by_key(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    assert old in TIED
+    found = refused(tmp_path, TIED.replace(old, new))
+    assert any(problem in line for line in found), found

@@ -1,10 +1,14 @@
 """Studies: what is refused and how it is said, groups, look-up."""
 
+import json
+import time
 from pathlib import Path
 
 import pytest
 
 from raypeft.errors import UserError
+from raypeft.spec.documents import dump_yaml, parse_yaml
+from raypeft.spec.loading import shipped
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
 from tests.spec.conftest import WriteStudy
@@ -258,3 +262,142 @@ def test_a_resolved_study_reads_back_as_it_was_written(tmp_path: Path) -> None:
     file.write_text(resolved.dump(), encoding="utf-8")
     assert ResolvedStudy.load(file) == resolved
     assert resolved.study.question == "1e5"
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("training.epochs=1e300", "training.epochs: should be less than or equal to 10000"),
+        ("training.epochs=true", "training.epochs: should be a number, but is true"),
+        ("training.epochs='3'", "training.epochs: should be a number, but is the text '3': write it without quotes"),
+        ("training.evaluate_every=1e-320", "training.evaluate_every: should be greater than or equal to 0.0001"),
+        ("training.evaluate_every=0.0001", "training.evaluate_every: makes 30000 reports a trial, but at most 10000 "),
+        ("training.batch=2147483648", "training.batch: should be less than or equal to 65536"),
+        ("training.gradient_checkpointing=1", "training.gradient_checkpointing: should be a valid boolean"),
+        ("training.seed=4294967296", "training.seed: should be less than 4294967296"),
+        ("search.seed=4294967296", "search.seed: should be less than 4294967296"),
+        ("data.seed=4294967296", "data.seed: should be less than 4294967296"),
+        ("icl.seeds=[4294967296]", "icl.seeds.0: should be less than 4294967296"),
+        ("search.trials=1" + "0" * 300, "search.trials: should be less than or equal to 10000"),
+        ("test.decode_batch=1e300", "test.decode_batch: should be "),
+        ("resources.gpu_memory_gb=1e308", "resources.gpu_memory_gb: should be less than or equal to 100000"),
+        ("resources.gpus_per_trial=1e-9", "resources.gpus_per_trial: should be 0, or at least 0.01"),
+        ("question='  '", "question: should not be blank"),
+        (r'question="a\e[31m"', "question: should have no control characters"),
+        ("protocol.point={'a/b': paper}", "protocol.point.a/b: String should match pattern"),
+        ("catalogue.datasets.snippets.stop_strings=['']", "catalogue.datasets.snippets.stop_strings.0: String should "),
+        ("catalogue.datasets.snippets.folder=' '", "catalogue.datasets.snippets.folder: should not be blank"),
+        (
+            "catalogue.datasets.snippets.columns={intent: nl, code: [cmd, nl]}",
+            "catalogue.datasets.snippets.columns.code:",
+        ),
+        ("catalogue.datasets.snippets.title=''", "catalogue.datasets.snippets.title: should not be blank"),
+        ("catalogue.datasets.snippets.max_code_tokens=1e30", "catalogue.datasets.snippets.max_code_tokens: should be"),
+        ("catalogue.datasets.snippets.origin='a{99999999999999}'", "catalogue.datasets.snippets.origin: is not a reg"),
+        (
+            "catalogue.models.tiny-decoder.trust_remote_code=1",
+            "catalogue.models.tiny-decoder.trust_remote_code: should",
+        ),
+        ("catalogue.models.tiny-decoder.parameters=1e300", "catalogue.models.tiny-decoder.parameters: should be "),
+        (
+            "catalogue.models.tiny-decoder.parameters=true",
+            "catalogue.models.tiny-decoder.parameters: should be a number",
+        ),
+        ("catalogue.models.tiny-decoder.hub='a b/c'", "catalogue.models.tiny-decoder.hub: String should match pattern"),
+        ("catalogue.models." + "m" * 220 + "={title: M, hub: a/b}", "catalogue.models.mmm"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_values_that_nothing_can_be_done_with_are_refused_by_key(
+    write_study: WriteStudy, setting: str, line: str
+) -> None:
+    found = refused(write_study(SMALL), settings=["training.epochs=3", setting])
+    assert any(text.strip().startswith(line) for text in found[1:]), found
+
+
+def test_a_model_of_a_layer_to_each_weight_is_refused(write_study: WriteStudy) -> None:
+    sizes = "hidden: 8, intermediate: 8, heads: 2, vocabulary: 8"
+    shape = f"catalogue.models.tiny-decoder.shape={{block: llama, layers: 1000000, {sizes}}}"
+    assert refused(write_study(SMALL), settings=[shape])[1:] == [
+        "  catalogue.models.tiny-decoder.shape.layers: should be less than or equal to 1000"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (["search.trials=10000", f"models={[f'a/m{n}' for n in range(100)]}"], "search.trials: makes 1,000,000 trials"),
+        ([f"icl.examples={[*range(300)]}", f"icl.seeds={[*range(300)]}"], "icl: makes 90,000 jobs, more than 50,000"),
+        ([f"icl.examples={[-1] * 900}"], "icl.examples.0: should be greater than or equal to 0"),
+        ([f"icl.examples={[-1] * 20000}"], "icl.examples: should have at most 1000 entries, but has 20000"),
+        ([f"techniques={[f't{n}' for n in range(900)]}"], "techniques: there is no technique 't0'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_more_than_anyone_runs_is_refused_soon_and_in_a_short_message(
+    write_study: WriteStudy, settings: list[str], line: str
+) -> None:
+    began = time.monotonic()
+    found = refused(write_study(SMALL), settings=settings)
+    assert time.monotonic() - began < 5
+    assert any(text.strip().startswith(line) for text in found), found
+    assert sum(map(len, found)) < 2_500
+
+
+@pytest.mark.parametrize(
+    "path", ["...yaml", "a·b.yaml", "a b.yaml", "x\ny.yaml", f"{'x' * 81}.yaml", ".hidden.yaml", "-lora.yaml"]
+)
+def test_a_technique_is_called_by_a_name(write_study: WriteStudy, tmp_path: Path, path: str) -> None:
+    (tmp_path / path).write_text("title: T\npaper: {learning_rate: 0.1}\nsearch: {learning_rate: {choice: [0.1]}}\n")
+    lines = refused(write_study(SMALL.replace("[lora]", json.dumps([f"./{path}"]))))
+    assert len(lines) == 2 and "a name has letters, digits, '.', '_' and '-' alone" in lines[1]
+
+
+@pytest.mark.parametrize("name", ["...yaml", "a\nb.yaml", "a\x1bb.yaml", f"{'x' * 121}.yaml"])
+def test_a_study_is_called_as_a_folder_can_be(write_study: WriteStudy, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(SMALL)
+    assert any("its name will not do as that of a folder" in line for line in refused(f"./{name}"))
+
+
+def test_the_longest_names_together_name_a_folder(write_study: WriteStudy, tmp_path: Path) -> None:
+    long = "n" * 80
+    (tmp_path / f"{long}.yaml").write_text((shipped("search_spaces") / "lora.yaml").read_text())
+    catalogue = (
+        f"catalogue: {{models: {{{long}: {{title: M, hub: a/b}}}}, datasets: {{{long}: {{title: D, folder: d}}}}}}\n"
+    )
+    text = f"question: Q\nmodels: [{long}]\ndatasets: [{long}]\ntechniques: [./{long}.yaml]\n{catalogue}"
+    (cell,) = Plan(resolve(write_study(text))).cells
+    (tmp_path / cell.trial_name(9_999)).mkdir()
+
+
+def test_models_that_cannot_be_called_by_their_source_are_told_with_the_rest(
+    write_study: WriteStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    models = ["a/same", "b/same", "${NOWHERE}", f"a/{'n' * 90}", "./a\x1b/b\n/"]
+    lines = refused(write_study(SMALL.replace("[tiny-decoder]", json.dumps(models)) + "colour: red\n"))
+    assert lines[0] == "studies/own.yaml: "
+    assert lines[1] == "  colour: unknown key"
+    told = [
+        "models: 'b/same' would be called 'same', as another model is: give it an entry of its own name",
+        "models: '${NOWHERE}': environment variable NOWHERE is not set; export NOWHERE=…",
+        f"models: 'a/{'n' * 90}' would be called '{'n' * 90}', which is longer than 80 characters: give it an ent",
+        r"models: './a\x1b/b\n/' is neither a hub id nor a folder",
+    ]
+    assert [line.strip()[: len(text)] for line, text in zip(lines[2:], told, strict=True)] == told
+
+
+def test_a_resolved_study_has_all_that_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    content = parse_yaml(resolve("quickstart").dump())
+    del content["models"]["tiny-decoder"], content["techniques"]["lora"], content["datasets"]["snippets"]
+    content["points"]["ia3"] = {"r": 4}
+    file.write_text(dump_yaml(content))
+    with pytest.raises(UserError) as caught:
+        ResolvedStudy.load(file)
+    assert str(caught.value).splitlines()[1:] == [
+        "  models.tiny-decoder: is missing",
+        "  techniques.lora: is missing",
+        "  datasets.snippets: is missing",
+        "  points.ia3: has not the hyperparameters that are searched",
+    ]
