@@ -1,6 +1,7 @@
 """raypeft data: check a data set, and build one from its source."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +13,10 @@ from rich.progress import track
 from raypeft.cli.arguments import JsonOption
 from raypeft.data.build import KEPT, SEED, build_codealpacapy, write_splits
 from raypeft.data.check import Findings, Leak, Shortened, SplitFindings, check
+from raypeft.data.rows import shown
 from raypeft.data.sources import VARIABLE, find_file
 from raypeft.errors import UserError
-from raypeft.report.formatting import one_line
+from raypeft.report.formatting import one_line, printable
 from raypeft.spec.catalogue import SPLITS, Catalogue, DatasetEntry, Split, shipped_catalogue
 from raypeft.spec.direct import direct_models, is_direct
 from raypeft.spec.protocol import Protocol
@@ -103,16 +105,16 @@ def _datasets(name: str) -> tuple[dict[str, DatasetEntry], str, list[Split]]:
     known = dict(shipped_catalogue().datasets)
     if name in known:
         return known, name, list(SPLITS)
-    path = Path(name).expanduser()
-    if path.is_file():
-        known[path.name] = DatasetEntry(title=name, folder=str(path.parent), files={"train": path.name})
-        return known, path.name, ["train"]
-    if not path.is_dir():
+    path = Path(os.path.expanduser(name))
+    if not name or not os.path.lexists(path):
         raise UserError(
-            f"'{name}' is no data set, file or folder",
+            f"'{shown(name)}' is no data set, file or folder",
             hint=f"Known data sets: {', '.join(shipped_catalogue().datasets)}",
         )
-    entry = DatasetEntry(title=name, folder=str(path))
+    if not os.path.isdir(path):
+        known[path.name] = DatasetEntry(title=path.name, folder=str(path.parent), files={"train": path.name})
+        return known, path.name, ["train"]
+    entry = DatasetEntry(title=path.name, folder=str(path))
     splits: list[Split] = [split for split in SPLITS if find_file(path, entry, split) is not None]
     if not splits:
         raise UserError("holds no train, validation or test file in a format that is read", where=name)
@@ -161,6 +163,7 @@ def _split_lines(split: SplitFindings, entry: DatasetEntry) -> list[str]:
         ("null", null, split.incomplete),
         ("blank", "intent or code is empty", split.empty),
         ("repeated", "intent and code of an earlier item", split.repeated),
+        ("ids", "id of an earlier item", split.repeated_ids),
     ]
     if split.shortened is not None:
         limits = {"prompt": entry.max_prompt_tokens, "target": entry.max_code_tokens}
@@ -169,7 +172,7 @@ def _split_lines(split: SplitFindings, entry: DatasetEntry) -> list[str]:
         ]
         named += cut
     return [
-        *(f"  {'from':<9} {source}" for source in split.source),
+        *(f"  {'from':<9} {printable(source)}" for source in split.source),
         f"  {'sha256':<9} {split.sha256}",
         *(f"  {word:<9} {len(ids):,} ({meaning}): {_some(ids)}" for word, meaning, ids in named if ids),
     ]
@@ -183,4 +186,4 @@ def _leak_line(leak: Leak) -> str:
 
 def _some(names: list[str]) -> str:
     rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more (--json names all)" if rest > 0 else "")
+    return ", ".join(map(shown, names[:_SHOWN])) + (f" and {rest} more (--json names all)" if rest > 0 else "")

@@ -125,7 +125,7 @@ def test_a_missing_folder_or_file_is_named(tmp_path: Path, monkeypatch: pytest.M
     named = refused(tmp_path, files={"train": "t.csv"})
     assert named == f"{key}.files.train: {tmp_path} has no file t.csv\nIt has: nothing"
     (tmp_path / "train.jsonl").write_bytes(b'{"nl": "\xff"}')
-    assert refused(tmp_path).startswith(f"{tmp_path}/train.jsonl cannot be read: 'utf-8' codec")
+    assert refused(tmp_path) == f"{tmp_path}/train.jsonl, line 1: is not UTF-8"
     monkeypatch.setenv("EMPTY", "")
     monkeypatch.delenv("NOWHERE", raising=False)
     assert refused(Path("${NOWHERE}/${EMPTY}")) == (
