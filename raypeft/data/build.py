@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 import random
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 from raypeft.data.formats import read_rows
 from raypeft.data.items import Item, check_text
-from raypeft.data.rows import BadRow
+from raypeft.data.rows import BadRow, shown
 from raypeft.errors import UserError
 from raypeft.files import write_lines
 from raypeft.spec.catalogue import SPLITS, Split
@@ -79,17 +80,30 @@ def build_codealpacapy(
     )
 
 
+def check_free(folder: Path) -> None:
+    """Make sure that no file is in the way of a split.
+
+    Raises:
+        UserError: the folder has a file of such a name already.
+    """
+    if taken := [split for split in SPLITS if os.path.lexists(folder / f"{split}.jsonl")]:
+        raise UserError(f"has a file {taken[0]}.jsonl already", where=str(folder), hint="Name another with --out.")
+
+
 def write_splits(folder: Path, splits: dict[Split, list[Item]]) -> None:
     """Write each split as JSON lines of id, nl and cmd.
 
     Raises:
-        UserError: the folder has such a file already.
+        UserError: the folder has such a file already, or cannot be written.
     """
-    if taken := [split for split in SPLITS if (folder / f"{split}.jsonl").exists()]:
-        raise UserError(f"has a file {taken[0]}.jsonl already", where=str(folder), hint="Name another with --out.")
-    for split, items in splits.items():
-        rows = ({"id": item.id, "nl": item.intent, "cmd": item.code} for item in items)
-        write_lines(folder / f"{split}.jsonl", rows)
+    check_free(folder)
+    try:
+        for split, items in splits.items():
+            rows = ({"id": item.id, "nl": item.intent, "cmd": item.code} for item in items)
+            write_lines(folder / f"{split}.jsonl", rows)
+    except OSError as error:
+        hint = "Name another with --out."
+        raise UserError(f"cannot be written: {error.strerror}", where=shown(str(folder)), hint=hint) from error
 
 
 def _items(source: Path) -> Iterable[Item | None]:

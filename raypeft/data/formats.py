@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from raypeft.data.contents import MIB, decoded, read_content
 from raypeft.data.parquet import parquet_rows
-from raypeft.data.rows import MOST_ROWS, BadRow, Row, refusal, twice
+from raypeft.data.rows import MOST_ROWS, BadRow, Row, refusal, too_many, twice
 from raypeft.errors import UserError
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -78,11 +78,11 @@ def _rows(path: Path, columns: Collection[str]) -> Iterator[Row]:
 
 def _split(text: str, path: Path) -> Iterator[str]:
     """Lines with their ends; not by `splitlines`, since JSON texts may hold U+2028 as it is."""
+    if text.count("\n") + text.count("\r") - text.count("\r\n") > MOST_ROWS:
+        raise too_many(path)
     start = 0
     ends = (found.end() for found in _LINE_END.finditer(text))
     for number, end in enumerate(chain(ends, [len(text)]), start=1):
-        if number > MOST_ROWS:
-            raise UserError(f"has more than {MOST_ROWS:,} lines, the most that are read", where=str(path))
         if end - start > LONGEST_LINE:
             what = f"is longer than {LONGEST_LINE // MIB} MiB, the most that is read of a line"
             raise UserError(what, where=f"{path}, line {number}")
@@ -138,6 +138,8 @@ def _array(text: str, path: Path) -> Iterator[Row]:
     closed = text[position : position + 1] == "]"
     while not closed:
         number += 1
+        if number > MOST_ROWS:
+            raise too_many(path)
         try:
             row, end = decoder.raw_decode(text, position)
             position = _next(text, end)

@@ -45,10 +45,10 @@ def read_items(path: Path, columns: Mapping[Any, str | list[str]], key: str) -> 
         found = {part: next((name for name in options if name in row), None) for part, options in names.items()}
         absent = [names[part][0] for part, name in found.items() if name is None and _needed(part, names[part])]
         if absent and (items or incomplete):
-            raise BadRow(f"has no column '{absent[0]}'")
+            raise BadRow(f"has no column '{shown(absent[0])}'")
         if absent:  # in no row so far: it is rather the name that is wrong
             hint = f"Its columns are: {listed(row)}"
-            raise UserError(f"{path}, {place} has no column '{absent[0]}'", where=key, hint=hint)
+            raise UserError(f"{path}, {place} has no column '{shown(absent[0])}'", where=key, hint=hint)
         return _item({part: (name, row[name]) for part, name in found.items() if name is not None}, place)
 
     used = [name for options in names.values() for name in options]

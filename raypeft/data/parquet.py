@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from raypeft.data.contents import LARGEST, too_large
-from raypeft.data.rows import MOST_ROWS, BadRow, Row, shown, twice
+from raypeft.data.rows import MOST_ROWS, BadRow, Row, shown, too_many, twice
 from raypeft.errors import UserError
 
 # What pyarrow raises where a file is damaged, or a value is none that Python has; a plain OSError among it.
@@ -33,6 +33,8 @@ def parquet_rows(content: bytes, path: Path, columns: Collection[str]) -> Iterat
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
         names = list(file.schema_arrow.names)
         used = [name for name in dict.fromkeys(names) if not columns or name in columns]
+        if file.metadata.num_rows > MOST_ROWS:
+            raise too_many(path)
         if _stated_size(file.metadata, used) > LARGEST:
             raise too_large(path)
         if repeated := [name for name in used if names.count(name) > 1]:
@@ -47,7 +49,7 @@ def parquet_rows(content: bytes, path: Path, columns: Collection[str]) -> Iterat
                 size += sum(len(value) for value in row.values() if isinstance(value, str))
                 yield f"row {number}", next((value for value in row.values() if isinstance(value, BadRow)), row)
             if number > MOST_ROWS:
-                raise UserError(f"has more than {MOST_ROWS:,} rows, the most that are read", where=str(path))
+                raise too_many(path)
             if size > LARGEST:
                 raise too_large(path)
     except damaged as error:

@@ -6,8 +6,8 @@ from typing import Any
 
 from raypeft.errors import UserError
 
-# The most that a file may have: beyond, there is no end to waiting.
-MOST_ROWS = 5_000_000
+# The most that are read of a file: a small compressed one can hold any number.
+MOST_ROWS = 2_000_000
 SHOWN = 8
 MOST_NAMES = 20
 _LONGEST = 160
@@ -20,6 +20,12 @@ class BadRow(Exception):
 
 # Where a row stands, and the row: a mapping, or something else that the file holds in its place.
 Row = tuple[str, Any]
+
+
+def too_many(path: Path) -> UserError:
+    """A file has more rows than are read."""
+    what = f"has more than {MOST_ROWS:,} rows, the most that are read of a data file"
+    return UserError(what, where=str(path), hint="Take a part of it.")
 
 
 def refusal(path: Path, wrong: Sequence[tuple[str, str]], *, complete: bool = True) -> UserError:
