@@ -102,6 +102,8 @@ def _parsed(line: str) -> Any:
         return BadRow("is not UTF-8")
     try:
         return json.loads(line.strip(), object_pairs_hook=_object)
+    except BadRow as error:
+        return error
     except (ValueError, RecursionError) as error:
         return BadRow(_reason(error))
 

@@ -13,6 +13,7 @@ from raypeft.data.formats import read_rows
 from raypeft.data.rows import BadRow, listed, shown
 from raypeft.errors import UserError
 
+_IDENTIFIERS = (str, int, float, Decimal, UUID)
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -41,23 +42,38 @@ def read_items(path: Path, columns: Mapping[Any, str | list[str]], key: str) -> 
     items: list[Item] = []
     incomplete: list[str] = []
 
-    def use(place: str, row: Mapping[str, Any]) -> Item | None:
-        found = {part: next((name for name in options if name in row), None) for part, options in names.items()}
-        absent = [names[part][0] for part, name in found.items() if name is None and _needed(part, names[part])]
-        if absent and (items or incomplete):
-            raise BadRow(f"has no column '{shown(absent[0])}'")
-        if absent:  # in no row so far: it is rather the name that is wrong
-            hint = f"Its columns are: {listed(row)}"
-            raise UserError(f"{path}, {place} has no column '{shown(absent[0])}'", where=key, hint=hint)
-        return _item({part: (name, row[name]) for part, name in found.items() if name is not None}, place)
+    def use(place: str, row: Mapping[str, Any]) -> tuple[str, Item | None]:
+        values, absent = _values(row, names)
+        if absent is None:
+            return place, _item(values, place)
+        if items or incomplete:
+            raise BadRow(f"has no column '{shown(absent)}'")
+        # In no row so far: it is rather the name that is wrong.
+        hint = f"Its columns are: {listed(row)}"
+        raise UserError(f"{path}, {place} has no column '{shown(absent)}'", where=key, hint=hint)
 
-    used = [name for options in names.values() for name in options]
-    for place, item in read_rows(path, lambda place, row: (place, use(place, row)), used):
+    for place, item in read_rows(path, use, [name for options in names.values() for name in options]):
         if item is None:
             incomplete.append(place)
         else:
             items.append(item)
     return items, incomplete
+
+
+def _values(
+    row: Mapping[str, Any], names: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, tuple[str, Any]], str | None]:
+    """Column and value of each part, and a column that the row should have and has not."""
+    values = {}
+    for part, options in names.items():
+        for name in options:
+            if name in row:
+                values[part] = (name, row[name])
+                break
+        else:
+            if part != "id" or len(options) == 1:
+                return values, options[0]
+    return values, None
 
 
 def check_text(column: str, text: str) -> None:
@@ -66,27 +82,22 @@ def check_text(column: str, text: str) -> None:
     Raises:
         BadRow: the text of this column holds such a half.
     """
-    if half := _HALF_PAIR.search(text):
+    if not text.isascii() and (half := _HALF_PAIR.search(text)):
         raise BadRow(f"has half of a surrogate pair in the column '{shown(column)}', {ascii(half[0])[1:-1]}")
 
 
-def _needed(part: str, options: Sequence[str]) -> bool:
-    return part != "id" or len(options) == 1
-
-
 def _item(values: Mapping[str, tuple[str, Any]], place: str) -> Item | None:
-    """The item of a row, from the column and value of each part; none where intent or code is null."""
-    texts = {part: values[part] for part in ("intent", "code")}
-    if any(value is None for _, value in texts.values()):
+    """The item of a row, none where intent or code is null."""
+    (intent_column, intent), (code_column, code) = values["intent"], values["code"]
+    if intent is None or code is None:
         return None
-    if not all(isinstance(value, str) for _, value in texts.values()):
+    if not (isinstance(intent, str) and isinstance(code, str)):
         raise BadRow("intent and code must be texts")
-    number = place.split()[-1]
-    name, given = values.get("id", ("id", None))
-    identifier = number if _is_null(given) else _identifier(name, given)
-    for column, text in (*texts.values(), (name, identifier)):
+    id_column, given = values.get("id", ("", None))
+    identifier = place.split()[-1] if _is_null(given) else _identifier(id_column, given)
+    for column, text in ((intent_column, intent), (code_column, code), (id_column, identifier)):
         check_text(column, text)
-    return Item(identifier, texts["intent"][1], texts["code"][1])
+    return Item(identifier, intent, code)
 
 
 def _is_null(value: Any) -> bool:
@@ -95,6 +106,6 @@ def _is_null(value: Any) -> bool:
 
 
 def _identifier(column: str, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal | UUID):
+    if isinstance(value, bool) or not isinstance(value, _IDENTIFIERS):
         raise BadRow(f"the id in the column '{shown(column)}' must be a text or a number")
     return str(value)

@@ -39,21 +39,28 @@ def parquet_rows(content: bytes, path: Path, columns: Collection[str]) -> Iterat
             raise too_large(path)
         if repeated := [name for name in used if names.count(name) > 1]:
             raise UserError(twice(repeated[0]), where=str(path))
+        others = dict.fromkeys(names)
         # A text that many rows share is kept once.
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=_texts(file, used))
         for batch in file.iter_batches(_BATCH, columns=used):
-            values = {name: _values(batch.column(name), name, damaged) for name in used}
-            for index in range(batch.num_rows):
+            for values in _rows(batch, used, damaged):
                 number += 1
-                row = {name: values[name][index] if name in values else None for name in names}
-                size += sum(len(value) for value in row.values() if isinstance(value, str))
-                yield f"row {number}", next((value for value in row.values() if isinstance(value, BadRow)), row)
-            if number > MOST_ROWS:
-                raise too_many(path)
-            if size > LARGEST:
-                raise too_large(path)
+                size += sum(len(value) for value in values if isinstance(value, str))
+                if number > MOST_ROWS:
+                    raise too_many(path)
+                if size > LARGEST:
+                    raise too_large(path)
+                wrong = next((value for value in values if isinstance(value, BadRow)), None)
+                yield f"row {number}", wrong or {**others, **dict(zip(used, values, strict=True))}
     except damaged as error:
         raise UserError(f"is not Parquet: {shown(str(error))}", where=str(path)) from error
+
+
+def _rows(batch: Any, used: Collection[str], damaged: tuple[type[BaseException], ...]) -> Iterator[tuple[Any, ...]]:
+    """Values of each row."""
+    if not used:
+        return iter([()] * batch.num_rows)
+    return zip(*(_values(batch.column(name), name, damaged) for name in used), strict=True)
 
 
 def _stated_size(metadata: Any, used: Collection[str]) -> int:
@@ -70,17 +77,21 @@ def _texts(file: Any, used: Collection[str]) -> list[str]:
     return [name for name in used if any(kind(file.schema_arrow.field(name).type) for kind in kinds)]
 
 
-def _values(array: Any, name: str, damaged: tuple[type[BaseException], ...]) -> list[Any]:
+def _values(array: Any, name: str, damaged: tuple[type[BaseException], ...]) -> Iterator[Any]:
     """Values of a column, `BadRow` in place of one that cannot be read."""
     import pyarrow
 
     if isinstance(array, pyarrow.DictionaryArray):
-        known = _values(array.dictionary, name, damaged)
-        return [None if index is None else known[index] for index in array.indices.to_pylist()]
+        known: dict[int | None, Any] = {None: None}
+        for index in array.indices.to_pylist():
+            if index not in known:
+                known[index] = _value(array.dictionary[index], name, damaged)
+            yield known[index]
+        return
     try:
-        return list(array.to_pylist())
+        yield from array.to_pylist()
     except damaged:
-        return [_value(scalar, name, damaged) for scalar in array]
+        yield from (_value(scalar, name, damaged) for scalar in array)
 
 
 def _value(scalar: Any, name: str, damaged: tuple[type[BaseException], ...]) -> Any:

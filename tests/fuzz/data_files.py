@@ -1,5 +1,6 @@
 """Data files of every format: with odd values, damaged bytes, or none that can be read at all."""
 
+import copy
 import csv
 import gzip
 import io
@@ -102,7 +103,7 @@ def rows(random: Random) -> Rows:
 
 def change(found: Rows, random: Random) -> None:
     """Change a value, a column or a row, or add one."""
-    value = random.choice(random.choice([TEXTS, VALUES]))
+    value = copy.deepcopy(random.choice(random.choice([TEXTS, VALUES])))
     if not found or random.random() < 0.15:
         found.insert(random.randrange(len(found) + 1), value)
         return
