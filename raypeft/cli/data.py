@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from raypeft.cli.arguments import JsonOption
-from raypeft.data.build import KEPT, SEED, build_codealpacapy, check_free, write_splits
+from raypeft.data.build import KEPT, SEED, build_codealpacapy, write_splits
 from raypeft.data.check import Findings, Leak, Shortened, SplitFindings, check
 from raypeft.data.rows import shown
 from raypeft.data.sources import VARIABLE, find_file
@@ -77,14 +77,13 @@ def build(
     """Build CodeAlpacaPy from CodeAlpaca-20k by the paper's rule, with a split of its own."""
     if name != "codealpacapy":
         raise UserError(f"cannot build '{name}'", hint="It builds codealpacapy.")
-    folder = out or Path(name)
-    check_free(folder)
     console = Console(stderr=True)
     built = build_codealpacapy(
         source,
         seed,
         lambda rows: track(rows, "Reading rows", console=console, transient=True, disable=not console.is_terminal),
     )
+    folder = out or Path(name)
     write_splits(folder, built.splits)
     sizes = ", ".join(f"{len(items):,} {split}" for split, items in built.splits.items())
     typer.echo(f"{built.rows:,} rows, {built.kept:,} of them without input and with an output that is Python")

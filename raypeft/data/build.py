@@ -80,23 +80,14 @@ def build_codealpacapy(
     )
 
 
-def check_free(folder: Path) -> None:
-    """Make sure that no file is in the way of a split.
-
-    Raises:
-        UserError: the folder has a file of such a name already.
-    """
-    if taken := [split for split in SPLITS if os.path.lexists(folder / f"{split}.jsonl")]:
-        raise UserError(f"has a file {taken[0]}.jsonl already", where=str(folder), hint="Name another with --out.")
-
-
 def write_splits(folder: Path, splits: dict[Split, list[Item]]) -> None:
     """Write each split as JSON lines of id, nl and cmd.
 
     Raises:
         UserError: the folder has such a file already, or cannot be written.
     """
-    check_free(folder)
+    if taken := [split for split in SPLITS if os.path.lexists(folder / f"{split}.jsonl")]:
+        raise UserError(f"has a file {taken[0]}.jsonl already", where=str(folder), hint="Name another with --out.")
     try:
         for split, items in splits.items():
             rows = ({"id": item.id, "nl": item.intent, "cmd": item.code} for item in items)
