@@ -163,7 +163,7 @@ def _split_lines(split: SplitFindings, entry: DatasetEntry) -> list[str]:
         ("null", null, split.incomplete),
         ("blank", "intent or code is empty", split.empty),
         ("repeated", "intent and code of an earlier item", split.repeated),
-        ("ids", "id of an earlier item", split.repeated_ids),
+        ("ids", "of more than one item", split.repeated_ids),
     ]
     if split.shortened is not None:
         limits = {"prompt": entry.max_prompt_tokens, "target": entry.max_code_tokens}

@@ -3,7 +3,9 @@
 import csv
 import gzip
 import hashlib
+import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,13 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """In the format of the file's suffix."""
     if path.suffix == ".parquet":
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    elif path.suffix == ".csv":
-        with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+    elif {".csv", ".tsv"} & set(path.suffixes):
+        stream = io.StringIO(newline="")
+        writer = csv.DictWriter(stream, rows[0], delimiter="\t" if ".tsv" in path.suffixes else ",")
+        writer.writeheader()
+        writer.writerows(rows)
+        text = stream.getvalue().encode()
+        path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
     elif path.suffix == ".json":
         path.write_text(json.dumps(rows))
     else:
@@ -133,6 +137,28 @@ def test_a_missing_folder_or_file_is_named(tmp_path: Path, monkeypatch: pytest.M
     )
 
 
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train.jsonl")
+    assert refused(tmp_path) == f"{tmp_path}/train.jsonl: is a pipe, not a file"
+    (tmp_path / "valid.csv").symlink_to("nowhere.csv")
+    assert refused(tmp_path, "validation") == (
+        f"catalogue.datasets.own.files.validation: {tmp_path}/valid.csv cannot be read: No such file or directory"
+    )
+    (tmp_path / "t").mkdir()
+    assert refused(tmp_path, "test", files={"test": "t"}) == (
+        f"{tmp_path}/t: is in no format that is read\n"
+        "Formats: JSON lines (.jsonl, .ndjson), JSON (.json), CSV (.csv, .tsv), Parquet (.parquet); texts also with .gz"
+    )
+
+
+def test_all_null_rows_of_the_test_split_are_named(tmp_path: Path) -> None:
+    write(tmp_path, [{"nl": "a", "cmd": "b"}, *[{"nl": "c", "cmd": None}] * 10], "test")
+    assert refused(tmp_path, "test") == (
+        f"{tmp_path}/test.jsonl, line 2, line 3, line 4, line 5, line 6, line 7, line 8, line 9 and 2 more: "
+        "has no intent or no code, and a test item needs both"
+    )
+
+
 def test_a_split_without_a_usable_row_is_refused(tmp_path: Path) -> None:
     write(tmp_path, [{"nl": None, "cmd": "b"}])
     assert refused(tmp_path).endswith("train.jsonl holds no row with both intent and code")
@@ -153,7 +179,13 @@ def test_a_folder_stands_in_for_the_hub(tmp_path: Path, monkeypatch: pytest.Monk
     assert load_split({"own": on_hub}, "own", "train", ALL) == [Item("1", "c", "d")]
 
 
-@pytest.mark.parametrize("name", ["validation.json", "valid.csv", "dev.jsonl.gz", "val.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("validation.json", "valid.csv", "dev.jsonl.gz", "val.parquet", "validation.ndjson", "validation.tsv"),
+        *("dev.ndjson.gz", "val.tsv.gz"),
+    ],
+)
 def test_a_file_is_found_by_the_usual_names(tmp_path: Path, name: str) -> None:
     write_rows(tmp_path / name, [{"nl": "a", "cmd": "b"}])
     assert load_split({"own": entry(tmp_path)}, "own", "validation", ALL) == [Item("1", "a", "b")]

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from random import Random
 
@@ -25,6 +26,8 @@ COLUMNS = ["nl", "cmd", "id", "other", "", "\x1b[31m", "x" * 3000, "when", "\udc
 
 def cases(seed: int, folder: Path) -> Iterator[Case]:
     """Checks, plans, evaluations and builds with files whose rows, bytes or kind are not what they should be."""
+    for module in ("raypeft.data.encoding", "raypeft.modeling.tokenizer", "raypeft.evaluation.given"):
+        import_module(module)  # outside of a command's time
     random = Random(f"data {seed}")
     makers = [_rows, _rows, _bytes, _bytes, _kind, _built]
     while True:
@@ -136,9 +139,7 @@ def _case(label: str, random: Random, folder: Path, suffix: str, lay: Lay) -> Ca
 
 
 def _columns(random: Random) -> list[str]:
-    return [
-        part for option in ("--intent", "--code", "--id") for part in (option, random.choice(COLUMNS)) if part != ""
-    ]
+    return [part for option in ("--intent", "--code", "--id") for part in (option, random.choice(COLUMNS))]
 
 
 def _laid(label: str, arguments: list[str], folder: Path, files: dict[str, Lay], study: str) -> Case:
