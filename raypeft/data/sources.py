@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from raypeft.data.formats import SUFFIXES
 from raypeft.data.items import Item, read_items
-from raypeft.data.rows import SHOWN, listed
+from raypeft.data.rows import SHOWN, listed, shown
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import SPLITS, DatasetEntry, Split
 from raypeft.spec.sections import Subsets
@@ -120,7 +120,7 @@ def local_folder(name: str, entry: DatasetEntry) -> Path | None:
         return entry.path(f"catalogue.datasets.{name}.folder")
     home = os.environ.get(VARIABLE)
     folder = Path(os.path.expanduser(home)) / name if home else None
-    return folder if folder and folder.is_dir() else None
+    return folder if folder and os.path.isdir(folder) else None
 
 
 def subset(items: Sequence[T], size: int | None, seed: str) -> list[T]:
@@ -166,9 +166,13 @@ def _file(folder: Path, entry: DatasetEntry, split: Split, where: str) -> Path:
     found = find_file(folder, entry, split)
     if found is None:
         wanted = [entry.files[split]] if split in entry.files else [f"{stem}.*" for stem in USUAL_NAMES[split]]
+        try:
+            there = sorted(os.listdir(folder))
+        except OSError as error:
+            raise UserError(f"{folder} cannot be read: {error.strerror}", where=f"{where}.folder") from error
         raise UserError(
-            f"{folder} has no file {' or '.join(wanted)}",
+            f"{folder} has no file {' or '.join(map(shown, wanted))}",
             where=f"{where}.files.{split}",
-            hint=f"It has: {listed(sorted(path.name for path in folder.iterdir())) or 'nothing'}",
+            hint=f"It has: {listed(there) or 'nothing'}",
         )
     return found
