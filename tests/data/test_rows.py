@@ -214,6 +214,8 @@ def test_a_small_parquet_file_of_much_text_is_refused(tmp_path: Path, monkeypatc
     assert made.stat().st_size < 10_000
     most = "a.parquet: holds more than 512 MiB, the most that is read of a data file\nTake a part of it."
     assert refused(made) == most
+    monkeypatch.setattr("raypeft.data.parquet.LARGEST", 10**6)
+    assert refused(made) == most
     monkeypatch.setattr("raypeft.data.parquet.MOST_ROWS", 9_999)
     most = f"has more than {rows.MOST_ROWS:,} rows, the most that are read of a data file\nTake a part of it."
     assert refused(made) == f"a.parquet: {most}"

@@ -72,7 +72,7 @@ def _heavy(random: Random, folder: Path) -> Case:
     if random.random() < 0.5:
         suffix = random.choice(["jsonl.gz", "json.gz", "csv.gz", "tsv.gz"])
         return _case(f"bomb of .{suffix}", random, folder, suffix, _file(data_files.bomb(random)))
-    large = data_files.large_parquet(*random.choice([(10, 3_000_000), (10**7, 100_000), (6 * 10**8, 1)]))
+    large = data_files.large_parquet(*random.choice([(10, 3_000_000), (10**7, 100_000), (10**6, 10_000)]))
     return _case("bomb of .parquet", random, folder, "parquet", _file(large))
 
 
