@@ -16,7 +16,7 @@ from raypeft.data.check import Findings, Leak, Shortened, SplitFindings, check
 from raypeft.data.rows import shown
 from raypeft.data.sources import VARIABLE, find_file
 from raypeft.errors import UserError
-from raypeft.report.formatting import one_line, printable
+from raypeft.report.formatting import one_line
 from raypeft.spec.catalogue import SPLITS, Catalogue, DatasetEntry, Split, shipped_catalogue
 from raypeft.spec.direct import direct_models, is_direct
 from raypeft.spec.protocol import Protocol
@@ -172,7 +172,7 @@ def _split_lines(split: SplitFindings, entry: DatasetEntry) -> list[str]:
         ]
         named += cut
     return [
-        *(f"  {'from':<9} {printable(source)}" for source in split.source),
+        *(f"  {'from':<9} {source}" for source in split.source),
         f"  {'sha256':<9} {split.sha256}",
         *(f"  {word:<9} {len(ids):,} ({meaning}): {_some(ids)}" for word, meaning, ids in named if ids),
     ]

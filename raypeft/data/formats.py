@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -98,7 +99,7 @@ def _lines(text: str, path: Path) -> Iterator[Row]:
 
 
 def _parsed(line: str) -> Any:
-    if _NOT_UTF8.search(line):
+    if not line.isascii() and _NOT_UTF8.search(line):
         return BadRow("is not UTF-8")
     try:
         return json.loads(line.strip(), object_pairs_hook=_object)
@@ -111,7 +112,7 @@ def _parsed(line: str) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise BadRow(twice(next(name for name in found if [key for key, _ in pairs].count(name) > 1)))
+        raise BadRow(twice(Counter(name for name, _ in pairs).most_common(1)[0][0]))
     return found
 
 
