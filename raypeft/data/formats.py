@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -167,22 +167,28 @@ def _next(text: str, position: int) -> int:
 
 def _csv(text: str, path: Path, delimiter: str, columns: Collection[str]) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_LINE)
-    reader = csv.DictReader(_split(text, path), delimiter=delimiter, strict=True)
+    reader = csv.reader(_split(text, path), delimiter=delimiter, strict=True)
+    number, begins = 0, 1
     try:
-        names = reader.fieldnames or ()
+        names = next(filter(None, reader), [])
         if repeated := [name for name in columns or names if names.count(name) > 1]:
             raise UserError(twice(repeated[0]), where=str(path))
         if any(map(_NOT_UTF8.search, names)):
-            raise UserError("is not UTF-8", where=f"{path}, line 1", hint="Save it as UTF-8.")
-        for number, row in enumerate(reader, start=1):
-            yield f"row {number}", _fault(row) or row
+            raise UserError("is not UTF-8", where=f"{path}, line {reader.line_num}", hint="Save it as UTF-8.")
+        begins = reader.line_num + 1
+        for values in reader:
+            if values:
+                number += 1
+                yield f"row {number}", _named(names, values)
+            begins = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"is not CSV: {error}", where=f"{path}, line {reader.line_num}") from error
+        raise UserError(f"is not CSV: {error}", where=f"{path}, line {begins}") from error
 
 
-def _fault(row: dict[Any, Any]) -> BadRow | None:
-    if None in row:
+def _named(names: list[str], values: list[str]) -> dict[str, str | None] | BadRow:
+    """A row with none for what a short one lacks."""
+    if len(values) > len(names):
         return BadRow("has more values than there are columns")
-    if any(_NOT_UTF8.search(text) for pair in row.items() for text in pair if text):
+    if any(map(_NOT_UTF8.search, values)):
         return BadRow("is not UTF-8")
-    return None
+    return dict(zip_longest(names, values))

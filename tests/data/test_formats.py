@@ -62,7 +62,7 @@ def test_null_is_null_in_parquet_and_in_short_rows_of_csv(tmp_path: Path) -> Non
         ("a.xlsx", b"PK", "a.xlsx: is in no format that is read\nFormats: JSON lines (.jsonl"),
         ("a.json", b"[1, 2", "a.json: is not JSON: Expecting"),
         ("a.csv", b"a,b\n1,2,3\n", "a.csv, row 1: has more values than there are columns"),
-        ("a.csv", b'a,b\n1,"2', "a.csv, line 1: is not CSV: unexpected end of data"),
+        ("a.csv", b'a,b\n1,"2', "a.csv, line 2: is not CSV: unexpected end of data"),
         ("a.parquet", b"PAR1 not", "a.parquet: is not Parquet: "),
         ("a.jsonl.gz", b"not compressed", "a.jsonl.gz cannot be read: Not a gzipped file"),
         ("a.jsonl.gz", gzip.compress(b"{}" * 500, mtime=0)[:-9], "a.jsonl.gz cannot be read: "),

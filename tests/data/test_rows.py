@@ -69,6 +69,7 @@ def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, name: str, content: 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("a.csv", b'\n\nnl,cmd\n\n"a\na",b\n\n"c\n\n\n', "a.csv, line 8: is not CSV: unexpected end of data"),
         ("a.csv", b"nl,cmd,nl\na,b,c\n", "a.csv: has the column 'nl' twice"),
         ("a.json", b'[{"nl": "a", "cmd": "b"}] x', "a.json: is not JSON: Extra data: line 1 column 27 (char 26)"),
         ("a.json", b'[{"nl": "a", "cmd": "b"},]', "a.json: is not JSON: Expecting value: line 1 column 26 (char 25)"),
