@@ -10,6 +10,7 @@ from random import Random
 from tests.fuzz import data_files
 from tests.fuzz.case import Case, emptied
 from tests.fuzz.data_files import SUFFIXES, Lay
+from tests.fuzz.parquet_files import large_parquet
 
 STUDY = """\
 question: Which?
@@ -72,7 +73,7 @@ def _heavy(random: Random, folder: Path) -> Case:
     if random.random() < 0.5:
         suffix = random.choice(["jsonl.gz", "json.gz", "csv.gz", "tsv.gz"])
         return _case(f"bomb of .{suffix}", random, folder, suffix, _file(data_files.bomb(random)))
-    large = data_files.large_parquet(*random.choice([(10, 3_000_000), (10**7, 100_000), (10**6, 10_000)]))
+    large = large_parquet(*random.choice([(10, 3_000_000), (10**7, 100_000), (10**6, 10_000)]))
     return _case("bomb of .parquet", random, folder, "parquet", _file(large))
 
 
