@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from raypeft import __version__
+from raypeft.data.rows import listed
 from raypeft.data.sources import SPLITS, content_hash, load_split, read_split
 from raypeft.errors import UserError
 from raypeft.files import read_json, write_json
@@ -142,7 +143,8 @@ def too_small(plan: Plan, items: Mapping[str, int]) -> list[str]:
 
 def data_hashes(plan: Plan) -> dict[str, Any]:
     """Of every split as the study uses it: number of items and sha256 of their content; of the file it is taken from,
-    where that is, how many items it holds and which rows have none. A joint data set has no test split of its own.
+    where that is, how many items it holds, which rows have none and which ids more than one item has. A joint data set
+    has no test split of its own.
     """
     return {name: _data_hashes(plan, name) for name in plan.resolved.datasets}
 
@@ -158,6 +160,7 @@ def _data_hashes(plan: Plan, name: str) -> dict[str, Any]:
         if entry.join is None:
             found = read_split(name, entry, split)
             hashes[split] |= {"source": found.source, "of": len(found.items), "dropped": found.incomplete}
+            hashes[split] |= {"repeated_ids": found.repeated_ids}
     return hashes
 
 
@@ -168,7 +171,9 @@ def remarks(plan: Plan, hashes: Mapping[str, Any]) -> list[str]:
         expected = plan.resolved.datasets[name].expected_items
         for split, found in splits.items():
             if dropped := found.get("dropped"):
-                lines.append(f"{name}: without intent or code, so dropped from {split}: {', '.join(dropped)}")
+                lines.append(f"{name}: without intent or code, so dropped from {split}: {listed(dropped)}")
+            if repeated := found.get("repeated_ids"):
+                lines.append(f"{name}: ids that more than one item of {split} has: {listed(repeated)}")
             if split in expected and found["of"] != expected[split]:
                 lines.append(f"{name}: {found['of']:,} items in {split}, not the expected {expected[split]:,}")
     return lines

@@ -220,14 +220,17 @@ def test_too_few_training_items_are_refused_before_anything_is_written(run: Run)
 def test_dropped_rows_and_unexpected_sizes_are_told(run: Run, tmp_path: Path) -> None:
     with (tmp_path / "data" / "train.jsonl").open("a") as stream:
         stream.write('\n{"nl": null, "cmd": "x"}\n')
+    with (tmp_path / "data" / "validation.jsonl").open("a") as stream:
+        stream.write('\n{"nl": "a", "cmd": "x", "id": "7"}\n{"nl": "b", "cmd": "x", "id": "7"}\n')
     settings = ["catalogue.datasets.own-data.expected_items={train: 3, validation: 1200}"]
     plan = Plan(resolve(str(tmp_path / "own.yaml"), settings=[*settings, "data.validation=1"]))
     hashes = data_hashes(plan)
     train, validation = hashes["own-data"]["train"], hashes["own-data"]["validation"]
     assert (train["items"], train["of"], train["dropped"]) == (3, 3, ["line 4"])
     assert train["source"] == str(tmp_path / "data" / "train.jsonl")
-    assert (validation["items"], validation["of"]) == (1, 2)
+    assert (validation["items"], validation["of"], validation["repeated_ids"]) == (1, 4, ["7"])
     assert remarks(plan, hashes) == [
         "own-data: without intent or code, so dropped from train: line 4",
-        "own-data: 2 items in validation, not the expected 1,200",
+        "own-data: ids that more than one item of validation has: 7",
+        "own-data: 4 items in validation, not the expected 1,200",
     ]

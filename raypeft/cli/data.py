@@ -1,5 +1,6 @@
 """raypeft data: check a data set, and build one from its source."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from raypeft.cli.arguments import JsonOption
 from raypeft.cli.output import echo, echo_json, echo_lines
 from raypeft.data.build import KEPT, SEED, build_codealpacapy, write_splits
 from raypeft.data.check import Findings, Leak, Shortened, SplitFindings, check
+from raypeft.data.rows import shown
 from raypeft.data.sources import VARIABLE, find_file
 from raypeft.errors import UserError
 from raypeft.progress import terminal
@@ -107,16 +109,16 @@ def _datasets(name: str) -> tuple[dict[str, DatasetEntry], str, list[Split]]:
     known = dict(shipped_catalogue().datasets)
     if name in known:
         return known, name, list(SPLITS)
-    path = Path(name).expanduser()
-    if path.is_file():
-        known[path.name] = DatasetEntry(title=name, folder=str(path.parent), files={"train": path.name})
-        return known, path.name, ["train"]
-    if not path.is_dir():
+    path = Path(os.path.expanduser(name))
+    if not name or not os.path.lexists(path):
         raise UserError(
-            f"'{name}' is no data set, file or folder",
+            f"'{shown(name)}' is no data set, file or folder",
             hint=f"Known data sets: {', '.join(shipped_catalogue().datasets)}",
         )
-    entry = DatasetEntry(title=name, folder=str(path))
+    if not os.path.isdir(path):
+        known[path.name] = DatasetEntry(title=path.name, folder=str(path.parent), files={"train": path.name})
+        return known, path.name, ["train"]
+    entry = DatasetEntry(title=path.name, folder=str(path))
     splits: list[Split] = [split for split in SPLITS if find_file(path, entry, split) is not None]
     if not splits:
         raise UserError("holds no train, validation or test file in a format that is read", where=name)
@@ -167,6 +169,7 @@ def _split_lines(split: SplitFindings, entry: DatasetEntry) -> list[str]:
         ("null", null, split.incomplete),
         ("blank", "intent or code is empty", split.empty),
         ("repeated", "intent and code of an earlier item", split.repeated),
+        ("ids", "of more than one item", split.repeated_ids),
     ]
     if split.shortened is not None:
         limits = {"prompt": entry.max_prompt_tokens, "target": entry.max_code_tokens}
@@ -189,4 +192,4 @@ def _leak_line(leak: Leak) -> str:
 
 def _some(names: list[str]) -> str:
     rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more (--json names all)" if rest > 0 else "")
+    return ", ".join(map(shown, names[:_SHOWN])) + (f" and {rest} more (--json names all)" if rest > 0 else "")

@@ -110,7 +110,8 @@ def _unreadable(resolved: ResolvedStudy) -> dict[str, str]:
                 for split in SPLITS:
                     read_split(name, entry, split)
         except UserError as error:
-            wrong[name] = error.what
+            in_file = error.where is not None and not error.where.startswith("catalogue.")
+            wrong[name] = f"{error.where}: {error.what}" if in_file else error.what
     return wrong
 
 

@@ -2,14 +2,17 @@
 
 import ast
 import hashlib
+import os
 import random
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from raypeft.data.formats import read_rows
-from raypeft.data.sources import Item
+from raypeft.data.items import Item, check_text
+from raypeft.data.rows import BadRow, shown
 from raypeft.errors import UserError
 from raypeft.files import write_lines
 from raypeft.spec.catalogue import SPLITS, Split
@@ -81,27 +84,37 @@ def write_splits(folder: Path, splits: dict[Split, list[Item]]) -> None:
     """Write each split as JSON lines of id, nl and cmd.
 
     Raises:
-        UserError: the folder has such a file already.
+        UserError: the folder has such a file already, or cannot be written.
     """
-    if taken := [split for split in SPLITS if (folder / f"{split}.jsonl").exists()]:
+    if taken := [split for split in SPLITS if os.path.lexists(folder / f"{split}.jsonl")]:
         raise UserError(f"has a file {taken[0]}.jsonl already", where=str(folder), hint="Name another with --out.")
-    for split, items in splits.items():
-        rows = ({"id": item.id, "nl": item.intent, "cmd": item.code} for item in items)
-        write_lines(folder / f"{split}.jsonl", rows)
+    try:
+        for split, items in splits.items():
+            rows = ({"id": item.id, "nl": item.intent, "cmd": item.code} for item in items)
+            write_lines(folder / f"{split}.jsonl", rows)
+    except OSError as error:
+        hint = "Name another with --out."
+        raise UserError(f"cannot be written: {error.strerror}", where=shown(str(folder)), hint=hint) from error
 
 
 def _items(source: Path) -> Iterable[Item | None]:
     """For each row the item it makes, none where it is left out."""
-    for place, row in read_rows(source):
-        if not isinstance(row, dict) or (absent := [column for column in COLUMNS if column not in row]):
-            what = f"has no column '{absent[0]}'" if isinstance(row, dict) else "is not a JSON object"
-            raise UserError(what, where=f"{source}, {place}", hint=f"CodeAlpaca-20k has {', '.join(COLUMNS)}.")
+    usable = False
+
+    def use(place: str, row: Mapping[str, Any]) -> Item | None:
+        nonlocal usable
+        if absent := [column for column in COLUMNS if column not in row]:
+            what, hint = f"has no column '{absent[0]}'", f"CodeAlpaca-20k has {', '.join(COLUMNS)}."
+            raise BadRow(what) if usable else UserError(what, where=f"{source}, {place}", hint=hint)
+        usable = True
         intent, given, code = (row[column] for column in COLUMNS)
         if given or not isinstance(intent, str) or not isinstance(code, str) or not _is_python(code):
-            yield None
-        else:
-            digest = hashlib.sha256(f"{intent}\0{code}".encode()).hexdigest()
-            yield Item(digest[:12], intent, code)
+            return None
+        check_text(COLUMNS[0], intent)
+        digest = hashlib.sha256(f"{intent}\0{code}".encode()).hexdigest()
+        return Item(digest[:12], intent, code)
+
+    return read_rows(source, use, COLUMNS)
 
 
 def _is_python(code: str) -> bool:

@@ -27,6 +27,7 @@ class SplitFindings:
             test.
         empty: ids of items with blank intent or code.
         repeated: ids of items whose intent and code an earlier one has.
+        repeated_ids: ids that more than one item of a file has.
         shortened: ids of items over the token limits, by what loses its end (`prompt`, `target`); none where nothing
             was counted.
     """
@@ -39,6 +40,7 @@ class SplitFindings:
     incomplete: list[str]
     empty: list[str]
     repeated: list[str]
+    repeated_ids: list[str]
     shortened: dict[str, list[str]] | None
 
 
@@ -141,6 +143,7 @@ def _of_split(
         ],
         empty=[item.id for item in items if not item.intent.strip() or not item.code.strip()],
         repeated=repeated,
+        repeated_ids=[identifier for file in files.values() for identifier in file.repeated_ids],
         shortened=over if shortened else None,
     )
 

@@ -4,12 +4,15 @@ import hashlib
 import json
 import os
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from raypeft.data.formats import SUFFIXES, read_rows
+from raypeft.data.formats import SUFFIXES
+from raypeft.data.items import Item, read_items
+from raypeft.data.rows import SHOWN, listed, shown
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import SPLITS, DatasetEntry, Split
 from raypeft.spec.sections import Subsets
@@ -39,15 +42,6 @@ USUAL_NAMES: dict[Split, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Item:
-    """One intent and the code that answers it; `id` is the data set's own, or the number of its line or row."""
-
-    id: str
-    intent: str
-    code: str
-
-
-@dataclass(frozen=True)
 class SplitFile:
     """The whole of a split.
 
@@ -60,6 +54,11 @@ class SplitFile:
     source: str
     items: list[Item]
     incomplete: list[str]
+
+    @property
+    def repeated_ids(self) -> list[str]:
+        """Ids that more than one item has, in the order of the file."""
+        return [identifier for identifier, count in Counter(item.id for item in self.items).items() if count > 1]
 
 
 def load_split(datasets: Mapping[str, DatasetEntry], name: str, split: Split, subsets: Subsets) -> list[Item]:
@@ -84,8 +83,9 @@ def load_split(datasets: Mapping[str, DatasetEntry], name: str, split: Split, su
         return items
     found = read_split(name, entry, split)
     if split == "test" and found.incomplete:
-        place = f"{found.source}, {found.incomplete[0]}"
-        raise UserError("has no intent or no code, and a test item needs both", where=place)
+        rest = len(found.incomplete) - SHOWN
+        places = ", ".join(found.incomplete[:SHOWN]) + (f" and {rest:,} more" if rest > 0 else "")
+        raise UserError("has no intent or no code, and a test item needs both", where=f"{found.source}, {places}")
     if not found.items:
         raise UserError(
             f"{found.source} holds no row with both intent and code", where=f"catalogue.datasets.{name}.files.{split}"
@@ -103,15 +103,8 @@ def read_split(name: str, entry: DatasetEntry, split: Split) -> SplitFile:
     folder = local_folder(name, entry)
     path = _hub_file(name, entry, split) if folder is None else _file(folder, entry, split, where)
     source = f"{entry.hub}@{entry.revision or 'main'}:{entry.file(split)}" if folder is None else str(path)
-    items: list[Item] = []
-    incomplete: list[str] = []
     try:
-        for place, row in read_rows(path):
-            item = _item(row, entry, path, place, f"{where}.columns")
-            if item is None:
-                incomplete.append(place)
-            else:
-                items.append(item)
+        items, incomplete = read_items(path, entry.columns, f"{where}.columns")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", where=f"{where}.files.{split}") from error
     return SplitFile(source, items, incomplete)
@@ -126,8 +119,8 @@ def local_folder(name: str, entry: DatasetEntry) -> Path | None:
     if entry.hub is None:
         return entry.path(f"catalogue.datasets.{name}.folder")
     home = os.environ.get(VARIABLE)
-    folder = Path(home).expanduser() / name if home else None
-    return folder if folder and folder.is_dir() else None
+    folder = Path(os.path.expanduser(home)) / name if home else None
+    return folder if folder and os.path.isdir(folder) else None
 
 
 def subset(items: Sequence[T], size: int | None, seed: str) -> list[T]:
@@ -159,45 +152,27 @@ def _hub_file(name: str, entry: DatasetEntry, split: Split) -> Path:
 
 
 def find_file(folder: Path, entry: DatasetEntry, split: Split) -> Path | None:
-    """The file the entry names; where it names none, or is of the hub, the first of the usual names that is there."""
+    """The file the entry names; where it names none, or is of the hub, the first of the usual names that is there.
+
+    What is there need not be a file that can be read: whoever reads it says so.
+    """
     named = [entry.files[split]] if split in entry.files else []
     usual = [f"{stem}{suffix}{packed}" for stem in USUAL_NAMES[split] for suffix in SUFFIXES for packed in ("", ".gz")]
     names = named if named and entry.hub is None else [*named, *usual]
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if os.path.lexists(folder / name)), None)
 
 
 def _file(folder: Path, entry: DatasetEntry, split: Split, where: str) -> Path:
     found = find_file(folder, entry, split)
     if found is None:
         wanted = [entry.files[split]] if split in entry.files else [f"{stem}.*" for stem in USUAL_NAMES[split]]
+        try:
+            there = sorted(os.listdir(folder))
+        except OSError as error:
+            raise UserError(f"{folder} cannot be read: {error.strerror}", where=f"{where}.folder") from error
         raise UserError(
-            f"{folder} has no file {' or '.join(wanted)}",
+            f"{folder} has no file {' or '.join(map(shown, wanted))}",
             where=f"{where}.files.{split}",
-            hint=f"It has: {', '.join(sorted(path.name for path in folder.iterdir())[:20]) or 'nothing'}",
+            hint=f"It has: {listed(there) or 'nothing'}",
         )
     return found
-
-
-def _item(row: Any, entry: DatasetEntry, path: Path, place: str, columns_key: str) -> Item | None:
-    """The item of a row, none where intent or code is null."""
-    if not isinstance(row, dict):
-        raise UserError("is not a JSON object", where=f"{path}, {place}")
-    values = {}
-    for part, names in entry.columns.items():
-        options = [names] if isinstance(names, str) else names
-        column = next((name for name in options if name in row), None)
-        if column is None and part == "id" and len(options) > 1:
-            continue
-        if column is None:
-            raise UserError(
-                f"{path}, {place} has no column '{options[0]}'",
-                where=columns_key,
-                hint=f"Its columns are: {', '.join(map(str, row))}",
-            )
-        values[part] = row[column]
-    intent, code = values["intent"], values["code"]
-    if intent is None or code is None:
-        return None
-    if not (isinstance(intent, str) and isinstance(code, str)):
-        raise UserError("intent and code must be texts", where=f"{path}, {place}")
-    return Item(str(values.get("id", place.split()[-1])), intent, code)

@@ -1,6 +1,7 @@
 """raypeft data: what a user is told of a data set."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,43 @@ def test_a_file_is_checked(call: Call, folder: Path) -> None:
     assert ended.code == 0
     assert ended.out.splitlines()[0] == "2 items"
     assert ended.out.splitlines()[-1] == "  blank     1 (intent or code is empty): l"
+
+
+def test_repeated_ids_are_told_and_what_is_in_them_is_only_shown(call: Call, folder: Path) -> None:
+    rows = [{"nl": str(number), "cmd": "x", "id": "\x1b[31m" + "x" * 200} for number in range(2)]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = call("data", "check", str(folder / "train.jsonl")).out.splitlines()
+    assert lines[-1] == f"  ids       1 (of more than one item): \\x1b[31m{'x' * 55}…"
+
+
+def test_what_is_no_file_is_not_waited_for(call: Call, folder: Path) -> None:
+    os.mkfifo(folder / "validation.csv")
+    for arguments in (
+        ["check", str(folder)],
+        ["check", "mine/validation.csv"],
+        ["build", "codealpacapy", "mine/validation.csv"],
+    ):
+        ended = call("data", *arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.endswith("mine/validation.csv: is a pipe, not a file\n")
+
+
+def test_all_bad_rows_of_a_file_are_one_message(call: Call, folder: Path) -> None:
+    (folder / "train.jsonl").write_bytes(TRAIN.encode() + b'{"nl": "\xff"}\n{"nl": "\\ud83d", "cmd": "x"}\n')
+    ended = call("data", "check", "mine")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines() == [
+        "raypeft: mine/train.jsonl: 2 rows cannot be used",
+        "line 4: is not UTF-8",
+        "line 5: has half of a surrogate pair in the column 'nl', \\ud83d",
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "~nouser/x", "x" * 5000, "x/" * 3000, "\x1b[31m"])
+def test_a_name_of_any_kind_is_answered(call: Call, name: str) -> None:
+    ended = call("data", "check", name)
+    assert ended.code == 2
+    assert ended.err.startswith("raypeft: '") and len(ended.err) < 300 and "\x1b" not in ended.err
 
 
 def test_json_has_everything(call: Call, folder: Path) -> None:

@@ -76,6 +76,32 @@ def test_another_file_is_refused(source: Path, content: str, message: str) -> No
     assert message in str(caught.value)
 
 
+def test_all_bad_rows_of_a_source_are_one_message(tmp_path: Path) -> None:
+    source = tmp_path / "source.jsonl"
+    rows = [row("fine"), row("half \ud83d"), {"instruction": "a", "input": ""}, 5]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows) + "9" * 5000 + "\n")
+    with pytest.raises(UserError) as caught:
+        build_codealpacapy(source)
+    assert str(caught.value) == (
+        f"{source}: 4 rows cannot be used\n"
+        "line 2: has half of a surrogate pair in the column 'instruction', \\ud83d\n"
+        "line 3: has no column 'output'\n"
+        "line 4: is not a JSON object\n"
+        "line 5: holds a whole number with more digits than can be read"
+    )
+
+
+def test_splits_that_cannot_be_written_are_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder, reason in (
+        (tmp_path / "file" / "out", "Not a directory"),
+        (tmp_path / ("x" * 300), "File name too long"),
+    ):
+        with pytest.raises(UserError) as caught:
+            write_splits(folder, {"train": [Item("1", "a", "b")]})
+        assert f": cannot be written: {reason}\nName another with --out." in str(caught.value)
+
+
 def test_the_real_file_gives_the_published_sizes(shared_data: Path) -> None:
     built = build_codealpacapy(shared_data / "codealpaca_20k" / "all.jsonl")
     assert (built.rows, built.kept) == (20022, 3136)

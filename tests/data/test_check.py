@@ -41,6 +41,19 @@ def test_rows_by_themselves(folder: Path) -> None:
     assert train.source == [str(folder / "train.jsonl")]
 
 
+def test_ids_that_stand_twice_are_named(folder: Path, tmp_path: Path) -> None:
+    write(folder, "train", [row("a", "1", "x"), row("b", "2", "x"), row("a", "3", "x"), row("a", "4", "x")])
+    write(tmp_path / "second", "train", [row("b", "1", "x"), row("c", "2", "x"), row("c", "3", "x")])
+    entries = {
+        "own": DatasetEntry(title="Own", folder=str(folder)),
+        "second": DatasetEntry(title="Second", folder=str(tmp_path / "second")),
+        "both": DatasetEntry(title="Both", join=["own", "second"]),
+    }
+    assert check(entries, "own", ["train"]).splits[0].repeated_ids == ["a"]
+    # the b of one is not the b of the other
+    assert check(entries, "both", ["train"]).splits[0].repeated_ids == ["a", "c"]
+
+
 def test_what_splits_share(folder: Path) -> None:
     entry = DatasetEntry(title="Own", folder=str(folder), origin=r"^\d+(?=-)")
     assert check({"own": entry}, "own").leaks == [

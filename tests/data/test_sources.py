@@ -1,17 +1,13 @@
 """Reading data sets: columns, null rows, odd characters, subsets, hashes."""
 
-import csv
-import gzip
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 
-from raypeft.data.sources import SPLITS, Item, content_hash, load_split, local_folder, subset
+from raypeft.data.sources import SPLITS, Item, content_hash, load_split, subset
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import DatasetEntry, shipped_catalogue
 from raypeft.spec.sections import Subsets
@@ -26,22 +22,6 @@ def entry(folder: Path, **further: Any) -> DatasetEntry:
 def write(folder: Path, rows: list[dict[str, Any]], split: str = "train") -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / f"{split}.jsonl").write_bytes(text.encode())
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """In the format of the file's suffix."""
-    if path.suffix == ".parquet":
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    elif path.suffix == ".csv":
-        with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-    elif path.suffix == ".json":
-        path.write_text(json.dumps(rows))
-    else:
-        text = "".join(json.dumps(row) + "\n" for row in rows).encode()
-        path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
 
 
 def refused(folder: Path, split: Any = "train", **further: Any) -> str:
@@ -118,45 +98,17 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
     assert "has no column 'key'" in refused(tmp_path, columns={"intent": "nl", "code": "code", "id": "key"})
 
 
-def test_a_missing_folder_or_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = "catalogue.datasets.own"
-    assert refused(tmp_path / "absent").startswith(f"{key}.folder: folder {tmp_path}/absent does not exist\nCorrect it")
-    assert refused(tmp_path) == f"{key}.files.train: {tmp_path} has no file train.*\nIt has: nothing"
-    named = refused(tmp_path, files={"train": "t.csv"})
-    assert named == f"{key}.files.train: {tmp_path} has no file t.csv\nIt has: nothing"
-    (tmp_path / "train.jsonl").write_bytes(b'{"nl": "\xff"}')
-    assert refused(tmp_path).startswith(f"{tmp_path}/train.jsonl cannot be read: 'utf-8' codec")
-    monkeypatch.setenv("EMPTY", "")
-    monkeypatch.delenv("NOWHERE", raising=False)
-    assert refused(Path("${NOWHERE}/${EMPTY}")) == (
-        f"{key}.folder: environment variable NOWHERE, EMPTY is not set\nexport NOWHERE=…\nexport EMPTY=…"
+def test_all_null_rows_of_the_test_split_are_named(tmp_path: Path) -> None:
+    write(tmp_path, [{"nl": "a", "cmd": "b"}, *[{"nl": "c", "cmd": None}] * 10], "test")
+    assert refused(tmp_path, "test") == (
+        f"{tmp_path}/test.jsonl, line 2, line 3, line 4, line 5, line 6, line 7, line 8, line 9 and 2 more: "
+        "has no intent or no code, and a test item needs both"
     )
 
 
 def test_a_split_without_a_usable_row_is_refused(tmp_path: Path) -> None:
     write(tmp_path, [{"nl": None, "cmd": "b"}])
     assert refused(tmp_path).endswith("train.jsonl holds no row with both intent and code")
-
-
-def test_a_folder_stands_in_for_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    on_hub = DatasetEntry(title="Own", hub="a/b", files={"train": "own-train.csv"})
-    monkeypatch.delenv("RAYPEFT_DATA", raising=False)
-    assert local_folder("own", on_hub) is None
-    monkeypatch.setenv("RAYPEFT_DATA", str(tmp_path))
-    assert local_folder("own", on_hub) is None
-    (tmp_path / "own").mkdir()
-    assert local_folder("own", on_hub) == tmp_path / "own"
-    write(tmp_path / "own", [{"nl": "a", "cmd": "b"}])
-    assert load_split({"own": on_hub}, "own", "train", ALL) == [Item("1", "a", "b")]
-    # the hub's own file, where the folder holds it
-    (tmp_path / "own" / "own-train.csv").write_text("nl,cmd\nc,d\n")
-    assert load_split({"own": on_hub}, "own", "train", ALL) == [Item("1", "c", "d")]
-
-
-@pytest.mark.parametrize("name", ["validation.json", "valid.csv", "dev.jsonl.gz", "val.parquet"])
-def test_a_file_is_found_by_the_usual_names(tmp_path: Path, name: str) -> None:
-    write_rows(tmp_path / name, [{"nl": "a", "cmd": "b"}])
-    assert load_split({"own": entry(tmp_path)}, "own", "validation", ALL) == [Item("1", "a", "b")]
 
 
 def test_of_several_names_of_a_column_the_first_that_is_there_counts(tmp_path: Path) -> None:
@@ -166,13 +118,6 @@ def test_of_several_names_of_a_column_the_first_that_is_there_counts(tmp_path: P
     assert items == [Item("5", "a", "b"), Item("k", "c", "d")]
     write(tmp_path, [{"nl": "a", "cmd": "b"}])
     assert load_split({"own": entry(tmp_path, columns=columns)}, "own", "train", ALL) == [Item("1", "a", "b")]
-
-
-def test_folders_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OWN_DATA", str(tmp_path))
-    (tmp_path / "sub").mkdir()
-    write(tmp_path / "sub", [{"nl": "a", "cmd": "b"}])
-    assert load_split({"own": entry(Path("${OWN_DATA}/sub"))}, "own", "train", ALL) == [Item("1", "a", "b")]
 
 
 def test_subsets_are_seeded_ordered_and_the_same_everywhere() -> None:
