@@ -7,12 +7,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from raypeft.files import read_json, write_json
 from raypeft.run import Run
+from raypeft.runs.kinds import DASHBOARD
+from raypeft.runs.reading import write_record
 
 SECONDS = 5.0
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"
@@ -59,7 +60,7 @@ def announced(run: Run, url: str | None) -> Iterator[None]:
         return
     dashboard = Dashboard(f"http://{url}", socket.gethostname(), None, _token_file())
     version = _get(dashboard.url, "/api/version", dashboard.token()) or {}
-    write_json(run.dashboard_file, asdict(dashboard) | {"session": version.get("session_name")})
+    write_record(run.dashboard_file, DASHBOARD, asdict(dashboard) | {"session": version.get("session_name")})
     try:
         yield
     finally:
@@ -68,10 +69,10 @@ def announced(run: Run, url: str | None) -> Iterator[None]:
 
 def running(run: Run) -> Dashboard | None:
     """The dashboard of a run, if its cluster is up; one on another machine cannot be asked and counts as up."""
-    content = read_json(run.dashboard_file)
+    content = run.reading.record(run.dashboard_file, DASHBOARD, lambda row: None)
     if content is None:
         return None
-    dashboard = Dashboard(**content)
+    dashboard = Dashboard(*(content[item.name] for item in fields(Dashboard)))
     if not dashboard.is_here:
         return dashboard
     version = _get(dashboard.url, "/api/version", dashboard.token())

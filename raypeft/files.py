@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def read_json(path: Path) -> Any:
     """Read JSON, or none where there is no file or a damaged one."""
     try:
         return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 
@@ -50,7 +50,12 @@ def append_line(path: Path, row: Any) -> None:
 
 
 def append_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Append JSON lines in a single write, durable when this returns; a torn line before them is closed off first."""
+    """Append JSON lines as `append_bytes` does."""
+    append_bytes(path, "".join(_line(row) for row in rows).encode())
+
+
+def append_bytes(path: Path, lines: bytes) -> None:
+    """Append whole lines in a single write, durable when this returns; a torn line before them is closed off first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as stream:
         if stream.tell():
@@ -58,7 +63,7 @@ def append_lines(path: Path, rows: Iterable[Any]) -> None:
             torn = stream.read(1) != b"\n"
         else:
             torn = False
-        stream.write((b"\n" if torn else b"") + "".join(_line(row) for row in rows).encode())
+        stream.write((b"\n" if torn else b"") + lines)
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -71,12 +76,20 @@ def read_lines(path: Path) -> Iterator[Any]:
         for line in stream:
             try:
                 yield json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 continue
 
 
-def repair_lines(path: Path) -> int:
-    """Rewrite a JSON-lines file without the lines that hold no JSON object, and end its last line.
+def is_object(line: bytes) -> bool:
+    """Whether a line holds a JSON object."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def repair_lines(path: Path, is_row: Callable[[bytes], bool] = is_object) -> int:
+    """Rewrite a file of lines without those that hold no row, by default no JSON object, and end its last line.
 
     Returns:
         How many lines were dropped.
@@ -85,17 +98,10 @@ def repair_lines(path: Path) -> int:
         return 0
     content = path.read_bytes()
     lines = [line for line in content.split(b"\n") if line]
-    kept = [line for line in lines if _is_row(line)]
+    kept = [line for line in lines if is_row(line)]
     if content != (repaired := b"".join(line + b"\n" for line in kept)):
         write_bytes(path, repaired)
     return len(lines) - len(kept)
-
-
-def _is_row(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
 
 
 def _line(row: Any) -> str:

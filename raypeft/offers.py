@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from raypeft.run import Run
+from raypeft.runs.records import State
 from raypeft.spec.identity import RESULTS_VERSION, cell_identity, icl_identity
 from raypeft.spec.plan import Cell, IclJob, Plan
 
-REPEATABLE = {"finished", "stopped", "nan"}
+REPEATABLE = {State.FINISHED, State.STOPPED, State.NAN}
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _same_cell(plan: Plan, manifest: Mapping[str, Any], source: Run, cell: Cell)
     if cell not in source.plan.cells:
         return False
     selection = source.selection(cell)
-    if not selection or not selection["trial"] or not set(selection["trials"]) <= REPEATABLE:
+    if not selection or not selection["trial"] or not set(selection["trials"] or ()) <= REPEATABLE:
         return False
     if any(source.test(cell, dataset) is None for dataset in source.plan.tests(cell)):
         return False

@@ -102,6 +102,7 @@ def test_the_checkpoint_of_lowest_validation_loss_is_selected(run: Run) -> None:
     files = selection.pop("files")
     assert sorted(files) == sorted(WEIGHTS)
     assert selection == {
+        "format": 1,
         "cell": "tiny-decoder/snippets/lora",
         "trial": "tiny-decoder·lora·snippets·001",
         "number": 1,
@@ -157,6 +158,7 @@ def test_a_cell_without_a_usable_trial_says_why(run: Run) -> None:
     ended(run, 2, [], "oom")
     assert select(run) == {
         CELL: {
+            "format": 1,
             "cell": "tiny-decoder/snippets/lora",
             "trial": None,
             "reason": "no trial could be used: 1 nan, 2 oom",

@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -33,5 +34,13 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True).print(f"raypeft: {error}", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:  # a file or folder that is not as it should be, or another user's
+        if error.filename is None:
+            raise
+        _refuse(f"{error.filename}: {error.strerror}")
+
+
+def _refuse(text: str) -> NoReturn:
+    Console(stderr=True).print(f"raypeft: {text}", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(2)

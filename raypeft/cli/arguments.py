@@ -1,16 +1,20 @@
 """Arguments that several verbs share."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from click import get_current_context
 
 from raypeft.errors import UserError
+from raypeft.report.formatting import one_line
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
 
 RUNS = Path("runs")
+SHOWN, LONGEST = 10, 300
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="a run folder, or the name of a study run in ./runs")]
 CellArgument = Annotated[
     str, typer.Argument(metavar="CELL", help="model/dataset/technique, or as many of these as tell it apart")
@@ -21,15 +25,32 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead")]
 def find_run(text: str) -> Run:
     """The run that a folder holds, or that lies in `runs/` under a study's name.
 
+    What reading it finds damaged is said when the command ends.
+
     Raises:
         UserError: neither holds a run; the message lists the runs there are.
     """
     for folder in (Path(text), RUNS / text):
-        if (folder / "study.yaml").is_file():
-            return Run.open(folder)
+        try:
+            if not (folder / "study.yaml").is_file():
+                continue
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot be read ({error})", where=text[:LONGEST]) from error
+        run = Run.open(folder)
+        if context := get_current_context(silent=True):
+            context.call_on_close(partial(_say_faults, run))
+        return run
     known = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
     hint = f"Runs in ./{RUNS}: {', '.join(known)}." if known else "Start one: raypeft study NAME"
     raise UserError(f"there is no run in {text} or {RUNS / text}", hint=hint)
+
+
+def _say_faults(run: Run) -> None:
+    """Say which files are damaged, apart from the output."""
+    for line in run.faults()[:SHOWN]:
+        typer.echo(f"raypeft: {one_line(line)[:LONGEST]}", err=True)
+    if any(fault.mendable for fault in run.reading.faults.values()):
+        typer.echo("What is damaged is left out. raypeft study mends it, or says what it cannot mend.", err=True)
 
 
 def find_cell(run: Run, text: str) -> Cell:

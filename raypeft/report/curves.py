@@ -8,16 +8,18 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from raypeft.report import palette
-from raypeft.report.trials import FAILED, RUNNING, Trial
+from raypeft.report.trials import Trial
+from raypeft.runs.records import FAILED, State
 
 # Times the loss before training from where a curve is cut off, so that one that diverges does not flatten the others.
 _DIVERGED = 2.0
 
 # How the curve of a trial in each state looks, and the marker it ends with.
 _LOOKS = {
-    "finished": (palette.GREEN, "-", "o"),
-    "stopped": (palette.MUTED, "-", "x"),
-    RUNNING: (palette.PINK, "--", ">"),
+    State.FINISHED: (palette.GREEN, "-", "o"),
+    State.STOPPED: (palette.MUTED, "-", "x"),
+    State.PAUSED: (palette.PINK, ":", ">"),
+    State.RUNNING: (palette.PINK, "--", ">"),
     **{state: (palette.ORANGE, "-", "X") for state in FAILED},
 }
 
