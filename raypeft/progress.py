@@ -34,10 +34,10 @@ class Progress:
         self.clock = Clock(plan.trials)
         self.jobs = Clock(0)
         self.job_text = ""
-        self._live = Live(console=console, refresh_per_second=2, transient=False, get_renderable=self._table)
-        self._last_line = 0.0
         # The live table is drawn in a thread of its own; never held while something is printed, which waits for it.
         self._changing = threading.Lock()
+        self._live = Live(console=console, refresh_per_second=2, transient=False, get_renderable=self._table)
+        self._last_line = 0.0
 
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:

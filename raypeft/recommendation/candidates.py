@@ -80,8 +80,8 @@ def sort_out(numbers: Numbers, rows: Sequence[CellRow], limits: Limits) -> tuple
             continue
         chosen = row.selection
         memory = peak_memory(chosen, on_gpu)
-        if chosen["training_seconds"] is None or chosen["trainable_parameters"] is None:
-            left_out.append(f"{row.name}: what its training took is not recorded")
+        if chosen.get("training_seconds") is None or chosen.get("trainable_parameters") is None:
+            left_out.append(f"{row.name}: {row.note or 'what its training took is not recorded'}")
             continue
         candidate = Candidate(row, value, memory, chosen["training_seconds"], chosen["trainable_parameters"])
         if excess := list(_excess(memory, candidate.seconds, limits)):

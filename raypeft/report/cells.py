@@ -21,7 +21,7 @@ class CellRow:
     Attributes:
         test_set: the data set it is tested on: the cell's own, or one of those that a joint one joins.
         state: `tested`, `test failed`, `no usable trial`, `damaged`, `selected`, `searching` or `not begun`.
-        note: why numbers are missing; for a tested cell the run it was taken over from, if any.
+        note: why numbers are missing; for a tested cell what is damaged, or the run it was taken over from, if any.
         error: traceback of a failed test.
         selection: content of `selection.json` where a trial was selected, else empty.
         metrics: `em@k`, `codebleu`, `codebleu_flat` and `chrf` of the test, in percent.
@@ -78,7 +78,7 @@ def _cell_row(run: Run, cell: Cell, dataset: str, trials: Counter[str]) -> CellR
     note: str | None = None
     if test:
         state = "tested"
-        note = f"taken over from {origin}" if (origin := (selection or {}).get("origin")) else None
+        note = damage or (f"taken over from {origin}" if (origin := (selection or {}).get("origin")) else None)
     elif damage:
         state, note = "damaged", damage
     elif selection and selection["trial"] is None:
