@@ -1,5 +1,7 @@
 """Kinds of records: how the content of a file or line becomes a record, or is found to be damaged."""
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from raypeft.errors import UserError
 from raypeft.runs import records
 from raypeft.runs.records import FORMAT
+
+_HALF = re.compile("[\ud800-\udfff]")
+_ESCAPED_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Damaged(ValueError):
@@ -41,7 +46,10 @@ class Kind:
         try:
             row: dict[str, Any] = self.adapter.validate_json(content)
         except ValidationError as error:
-            raise Damaged(_first(error, self.name)) from None
+            mended = _with_whole_characters(content)
+            if mended is None:
+                raise Damaged(_first(error, self.name)) from None
+            return self.parse(mended)
         if not self.sure <= row.keys():
             missing = sorted(self.sure - row.keys())
             if "format" in row:
@@ -78,6 +86,23 @@ MANIFEST = _kind(
 )
 DASHBOARD = _kind("dashboard", records.Dashboard)
 TAKEN = _kind("cell taken over", records.Taken, ["origin"])
+
+
+def whole_characters(text: str) -> str:
+    """A text in which half characters, which have no bytes and no place in JSON, are replaced."""
+    return _HALF.sub("\ufffd", text)
+
+
+def _with_whole_characters(content: bytes) -> bytes | None:
+    """JSON without the half characters that it has; none where it has none, or is not JSON."""
+    if _ESCAPED_HALF.search(content) is None:
+        return None
+    try:
+        text = json.dumps(json.loads(content), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    mended = whole_characters(text)
+    return mended.encode() if mended != text else None
 
 
 def _first(error: ValidationError, name: str) -> str:

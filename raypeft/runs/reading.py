@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from raypeft.errors import UserError
 from raypeft.files import append_bytes, is_object, write_bytes
-from raypeft.runs.kinds import PREDICTION, Damaged, Kind
+from raypeft.runs.kinds import PREDICTION, Damaged, Kind, whole_characters
 
 LARGEST = 2**28
 """Bytes of a file that is read at once; none of a run comes near."""
@@ -209,6 +209,6 @@ def write_predictions(path: Path, rows: list[dict[str, Any]]) -> str:
 
 def _encoded(kind: Kind, row: Mapping[str, Any], indent: int | None = None) -> bytes:
     text = json.dumps(row, ensure_ascii=False, allow_nan=False, indent=indent)
-    content = text.encode("utf-8", "replace")  # half a character, as a message may hold it, has no bytes
+    content = whole_characters(text).encode()
     kind.parse(content)
     return content + b"\n"

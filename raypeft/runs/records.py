@@ -268,7 +268,7 @@ class Manifest(TypedDict):
     results_version: NotRequired[int | None]
     versions: NotRequired[dict[str, str]]
     cpu: NotRequired[str]
-    gpus: NotRequired[list[str]]
+    gpus: NotRequired[list[Any]]
     datasets: NotRequired[dict[str, dict[str, Split]]]
     models: NotRequired[dict[str, dict[str, Any]]]
     revisions: NotRequired[dict[Literal["models", "datasets"], dict[str, str]]]
