@@ -64,6 +64,9 @@ def selected(run: Run, cell: Cell) -> dict[str, Any]:
     """
     selection = run.selection(cell)
     if selection is None:
+        if fault := run.reading.faults.get(run.selection_file(cell)):
+            hint = "raypeft study makes it again." if fault.mendable else None
+            raise UserError(fault.what, where=str(run.selection_file(cell)), hint=hint)
         raise UserError(
             f"{cell.id} has no selected trial yet: its trials have not all ended",
             hint=f"raypeft status {run.folder} tells how far they are.",

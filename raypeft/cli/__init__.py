@@ -39,6 +39,9 @@ def main() -> None:
         if error.filename is None:
             raise
         _refuse(f"{error.filename}: {error.strerror}")
+    finally:
+        if arguments := sys.modules.get("raypeft.cli.arguments"):  # not for verbs that read no run
+            arguments.say_faults()
 
 
 def _refuse(text: str) -> NoReturn:

@@ -1,12 +1,10 @@
 """Arguments that several verbs share."""
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from click import get_current_context
 
 from raypeft.errors import UserError
 from raypeft.report.formatting import one_line
@@ -15,6 +13,7 @@ from raypeft.spec.plan import Cell
 
 RUNS = Path("runs")
 SHOWN, LONGEST = 10, 300
+_read: list[Run] = []  # by the command in hand, whose end says what was damaged
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="a run folder, or the name of a study run in ./runs")]
 CellArgument = Annotated[
     str, typer.Argument(metavar="CELL", help="model/dataset/technique, or as many of these as tell it apart")
@@ -37,20 +36,21 @@ def find_run(text: str) -> Run:
         except (OSError, ValueError) as error:
             raise UserError(f"cannot be read ({error})", where=text[:LONGEST]) from error
         run = Run.open(folder)
-        if context := get_current_context(silent=True):
-            context.call_on_close(partial(_say_faults, run))
+        _read.append(run)
         return run
     known = sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))
     hint = f"Runs in ./{RUNS}: {', '.join(known)}." if known else "Start one: raypeft study NAME"
     raise UserError(f"there is no run in {text} or {RUNS / text}", hint=hint)
 
 
-def _say_faults(run: Run) -> None:
-    """Say which files are damaged, apart from the output."""
-    for line in run.faults()[:SHOWN]:
-        typer.echo(f"raypeft: {one_line(line)[:LONGEST]}", err=True)
-    if any(fault.mendable for fault in run.reading.faults.values()):
-        typer.echo("What is damaged is left out. raypeft study mends it, or says what it cannot mend.", err=True)
+def say_faults() -> None:
+    """Say which files of the run that was read are damaged, apart from the output."""
+    while _read:
+        run = _read.pop()
+        for line in run.faults()[:SHOWN]:
+            typer.echo(f"raypeft: {one_line(line)[:LONGEST]}", err=True)
+        if any(fault.mendable for fault in run.reading.faults.values()):
+            typer.echo("What is damaged is left out. raypeft study mends it, or says what it cannot mend.", err=True)
 
 
 def find_cell(run: Run, text: str) -> Cell:

@@ -76,8 +76,10 @@ def _scale(axes: Axes, trials: Sequence[Trial]) -> float:
     untrained = [trial.curve[0].loss for trial in trials if trial.curve]
     top = min(max(losses), _DIVERGED * max(untrained))
     axes.set_yscale("log")
-    axes.set_ylim(min(losses) / 1.15, top * 1.1)
-    decades = max(losses) > 10 * min(losses)
+    low = min((loss for loss in losses if loss > 0), default=1.0)  # zero has no place on the scale
+    top = max(top, low)
+    axes.set_ylim(low / 1.15, top * 1.1)
+    decades = max(losses) > 10 * low
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -196,13 +196,13 @@ _RESULT: dict[str, Any] = {
 # `test.json`: the test of a cell's selected trial on one data set.
 TestResult = _record(
     "TestResult",
-    {**_RESULT, "cell": NotRequired[Name], "dataset": NotRequired[Name], "trial": NotRequired[str]},
+    {"cell": NotRequired[Name], "dataset": NotRequired[Name], "trial": NotRequired[str], **_RESULT},
 )
 
 # `<n>-shot-seed-<s>.json`: one in-context-learning run.
 IclResult = _record(
     "IclResult",
-    {**_RESULT, "model": Name, "dataset": Name, "examples": Count, "seed": Count},
+    {"model": Name, "dataset": Name, "examples": Count, "seed": Count, **_RESULT},
 )
 
 
