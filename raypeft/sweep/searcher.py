@@ -118,13 +118,16 @@ class CellSearcher(Searcher):
             return False
 
     def _agrees(self, cell: Cell, ledger: Ledger) -> bool:
-        """Whether the journal says of a cell's trials nothing but what the ledger does, or will be told."""
+        """Whether the journal says of a cell's trials nothing but what the ledger does.
+
+        A point that only the journal knows stays the trial's, which may have trained with it.
+        """
         technique, space = self.plan.resolved.techniques[cell.technique], self._space(cell).keys()
         for trial in _asked(self._study(cell)):
             name = cell.trial_name(trial.number)
             if trial.params.keys() != space:
                 return False
-            if name in self._points and technique.from_drawn(trial.params) != self._points[name]:
+            if technique.from_drawn(trial.params) != self._points.setdefault(name, technique.from_drawn(trial.params)):
                 return False
             if trial.state.is_finished() and (name not in ledger.ended or trial.state != _state(ledger.ended[name])):
                 return False
@@ -161,7 +164,8 @@ class CellSearcher(Searcher):
         """
         study, technique = self._study(cell), self.plan.resolved.techniques[cell.technique]
         names = [cell.trial_name(number) for number in range(self.plan.resolved.study.trials)]
-        known = max((number + 1 for number, name in enumerate(names) if name in self._points), default=0)
+        begun = self._points.keys() | ledger.reports.keys()
+        known = max((number + 1 for number, name in enumerate(names) if name in begun), default=0)
         while (number := len(_asked(study))) < known:
             if names[number] in self._points and len(study.get_trials(deepcopy=False)) == number:
                 study.enqueue_trial(technique.to_drawn(self._points[names[number]]))
