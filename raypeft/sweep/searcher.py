@@ -43,7 +43,7 @@ class CellSearcher(Searcher):
         self.rebuilt = False
         journal = ledger.run.optuna_file
         Path(f"{journal}.lock").unlink(missing_ok=True)  # of a process that died with it
-        self._points = _points(ledger)
+        self._points = _points(ledger, plan)
         if not self._opens(journal, ledger):
             journal.unlink(missing_ok=True)
             self._storage = storage(journal)
@@ -202,10 +202,15 @@ def _state(end: Mapping[str, Any]) -> TrialState:
     return STATES.get(end["state"], TrialState.PRUNED)
 
 
-def _points(ledger: Ledger) -> dict[str, dict[str, Any]]:
+def _points(ledger: Ledger, plan: Plan) -> dict[str, dict[str, Any]]:
     """Hyperparameters of every trial that has reported or ended, by name."""
+    searched = {cell.id: plan.resolved.techniques[cell.technique].search.keys() for cell in plan.cells}
     rows = [*ledger.history, *ledger.ended.values()]
-    return {row["trial"]: row["hyperparameters"] for row in rows if row.get("hyperparameters")}
+    return {
+        row["trial"]: row["hyperparameters"]
+        for row in rows
+        if row.get("hyperparameters") and row["hyperparameters"].keys() == searched[row["cell"]]
+    }
 
 
 def storage(path: Path) -> optuna.storages.JournalStorage:
