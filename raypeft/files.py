@@ -1,10 +1,12 @@
 """Durable files: atomic writes, and JSON lines that survive a torn last line."""
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,11 +33,30 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read it; never wait for the other end of a pipe.
+
+    Raises:
+        OSError: it cannot be read, or is something else; a folder is an `IsADirectoryError`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
 def read_json(path: Path) -> Any:
     """Read JSON, or none where there is no file or a damaged one."""
     try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError, RecursionError):
+        with open_regular(path) as stream:
+            return json.loads(stream.read())
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -83,15 +83,25 @@ def _same_cell(plan: Plan, manifest: Mapping[str, Any], source: Run, cell: Cell)
     selection = source.selection(cell)
     if not selection or not selection["trial"] or not set(selection["trials"] or ()) <= REPEATABLE:
         return False
-    if any(source.test(cell, dataset) is None for dataset in source.plan.tests(cell)):
-        return False
+    for dataset in source.plan.tests(cell):
+        test = source.test(cell, dataset)
+        if test is None or not _has_predictions(source, test, source.predictions_file(cell, dataset)):
+            return False
     return cell_identity(source.plan, source.manifest(), cell) == cell_identity(plan, manifest, cell)
 
 
 def _same_job(plan: Plan, manifest: Mapping[str, Any], source: Run, job: IclJob) -> bool:
-    if job not in source.plan.icl_jobs or source.icl(job) is None:
+    if job not in source.plan.icl_jobs:
+        return False
+    result = source.icl(job)
+    if result is None or not _has_predictions(source, result, source.icl_file(job).with_suffix(".jsonl")):
         return False
     return icl_identity(source.plan, source.manifest(), job) == icl_identity(plan, manifest, job)
+
+
+def _has_predictions(source: Run, result: Mapping[str, Any], predictions: Path) -> bool:
+    """Whether a result still has the predictions it was computed from; older ones do not say which."""
+    return not result.get("predictions_sha256") or bool(source.predictions(predictions))
 
 
 def _count(number: int, name: str) -> str:

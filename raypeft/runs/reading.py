@@ -1,16 +1,16 @@
 """Reading and writing the files of a run folder: only what is a sound record of its kind, and its owner's, gets in."""
 
+import errno
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from raypeft.errors import UserError
-from raypeft.files import append_bytes, is_object, write_bytes
+from raypeft.files import append_bytes, is_object, open_regular, write_bytes
 from raypeft.runs.kinds import PREDICTION, Damaged, Kind, whole_characters
 
 LARGEST = 2**28
@@ -161,18 +161,14 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _opened(path: Path) -> BinaryIO | None:
-    """A regular file, opened without waiting for the other end of a pipe; none where there is no file."""
+    """A regular file; none where there is no file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise Unreadable(f"cannot be read ({error.strerror})") from error
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise Unreadable("is a folder" if stat.S_ISDIR(mode) else "is no regular file")
+        strange = error.errno in (errno.EISDIR, errno.EINVAL)
+        raise Unreadable(error.strerror if strange else f"cannot be read ({error.strerror})") from error
 
 
 def sha256(content: bytes) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from raypeft.files import write_json
+from raypeft.files import read_json, write_json
 
 MARKER = "report.json"
 SEAL = "seal"
@@ -129,7 +129,7 @@ def prune(folder: Path, select_by: SelectBy) -> None:
 def _read(checkpoint: Path) -> Checkpoint | None:
     """A checkpoint by its marker, none where that is missing or damaged."""
     try:
-        content = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+        content = read_json(checkpoint / MARKER)
         mark = content[SEAL]
         if mark.pop("sha256") != _own_digest(content):
             return None
@@ -138,7 +138,7 @@ def _read(checkpoint: Path) -> Checkpoint | None:
             return None
         report = {key: value for key, value in content.items() if key != SEAL}
         return Checkpoint(checkpoint, report, mark["since"], files)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
