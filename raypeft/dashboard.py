@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -23,8 +23,9 @@ from pydantic.dataclasses import dataclass
 from raypeft import temporary
 from raypeft.environment import TOKEN as TOKEN_VARIABLE
 from raypeft.environment import TOKEN_FILE
-from raypeft.files import read_json, write_json
 from raypeft.run import Run
+from raypeft.runs.kinds import DASHBOARD
+from raypeft.runs.reading import write_record
 
 SECONDS = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -88,7 +89,7 @@ def announced(run: Run, url: str | None) -> Iterator[None]:
         return
     dashboard = Dashboard(f"http://{url}", socket.gethostname(), None, _token_file())
     version = _get(dashboard.url, "/api/version", dashboard.token()) or {}
-    write_json(run.dashboard_file, asdict(dashboard) | {"session": version.get("session_name")})
+    write_record(run.dashboard_file, DASHBOARD, asdict(dashboard) | {"session": version.get("session_name")})
     try:
         yield
     finally:
@@ -97,9 +98,12 @@ def announced(run: Run, url: str | None) -> Iterator[None]:
 
 def running(run: Run) -> Dashboard | None:
     """The dashboard of a run, if its cluster is up; one at another address cannot be asked and counts as up."""
+    content = run.reading.record(run.dashboard_file, DASHBOARD, lambda row: None)
+    if content is None:
+        return None
     try:
-        dashboard = Dashboard(**read_json(run.dashboard_file))
-    except (TypeError, ValidationError):
+        dashboard = Dashboard(*(content[item.name] for item in fields(Dashboard)))
+    except ValidationError:
         return None
     if not dashboard.is_here or urlsplit(dashboard.url).hostname not in LOOPBACK:
         return dashboard

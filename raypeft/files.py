@@ -1,10 +1,12 @@
 """Durable files: atomic writes, and JSON lines that survive a torn last line."""
 
+import errno
 import json
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from raypeft.errors import UserError
 
@@ -58,11 +60,30 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read it; never wait for the other end of a pipe.
+
+    Raises:
+        OSError: it cannot be read, or is something else; a folder is an `IsADirectoryError`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
 def read_json(path: Path) -> Any:
     """Read JSON, or none where there is no file or a damaged one."""
     try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        with open_regular(path) as stream:
+            return json.loads(stream.read())
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -77,7 +98,12 @@ def append_line(path: Path, row: Any) -> None:
 
 
 def append_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Append JSON lines in a single write, durable when this returns; a torn line before them is closed off first.
+    """Append JSON lines as `append_bytes` does."""
+    append_bytes(path, "".join(_line(row) for row in rows).encode())
+
+
+def append_bytes(path: Path, lines: bytes) -> None:
+    """Append whole lines in a single write, durable when this returns; a torn line before them is closed off first.
 
     Not to what a link in the place of the file leads to.
     """
@@ -88,7 +114,7 @@ def append_lines(path: Path, rows: Iterable[Any]) -> None:
             torn = stream.read(1) != b"\n"
         else:
             torn = False
-        stream.write((b"\n" if torn else b"") + "".join(_line(row) for row in rows).encode())
+        stream.write((b"\n" if torn else b"") + lines)
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -101,12 +127,20 @@ def read_lines(path: Path) -> Iterator[Any]:
         for line in stream:
             try:
                 yield json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 continue
 
 
-def repair_lines(path: Path) -> int:
-    """Rewrite a JSON-lines file without the lines that hold no JSON object, and end its last line.
+def is_object(line: bytes) -> bool:
+    """Whether a line holds a JSON object."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def repair_lines(path: Path, is_row: Callable[[bytes], bool] = is_object) -> int:
+    """Rewrite a file of lines without those that hold no row, by default no JSON object, and end its last line.
 
     Returns:
         How many lines were dropped.
@@ -115,17 +149,10 @@ def repair_lines(path: Path) -> int:
         return 0
     content = path.read_bytes()
     lines = [line for line in content.split(b"\n") if line]
-    kept = [line for line in lines if _is_row(line)]
+    kept = [line for line in lines if is_row(line)]
     if content != (repaired := b"".join(line + b"\n" for line in kept)):
         write_bytes(path, repaired)
     return len(lines) - len(kept)
-
-
-def _is_row(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
 
 
 def _line(row: Any) -> str:

@@ -21,6 +21,8 @@ from raypeft.hub import cached_snapshot
 from raypeft.modeling.contents import content_of
 from raypeft.report.formatting import discreet
 from raypeft.run import Run
+from raypeft.runs.kinds import MANIFEST
+from raypeft.runs.reading import write_record
 from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.identity import RESULTS_VERSION
 from raypeft.spec.loading import PACKAGE
@@ -53,7 +55,9 @@ def write_manifest(
     models = {name: model_source(plan, name) for name in plan.resolved.models}
     known = run.manifest()
     if known:
-        if changed := [name for name in datasets if _hashes(datasets[name]) != _hashes(known["datasets"].get(name))]:
+        if changed := [
+            name for name in datasets if _hashes(datasets[name]) != _hashes((known.get("datasets") or {}).get(name))
+        ]:
             raise UserError(
                 f"the data of {', '.join(changed)} differ from those this run began with",
                 where=str(run.folder),
@@ -67,9 +71,11 @@ def write_manifest(
             )
         return
     study = plan.resolved.study
-    write_json(
+    write_record(
         run.manifest_file,
+        MANIFEST,
         {
+            "study": plan.resolved.name,
             "raypeft": __version__,
             "results_version": RESULTS_VERSION,
             "git": _git(),
@@ -99,7 +105,7 @@ def write_manifest(
 def add_gpus(run: Run, found: Sequence[str]) -> None:
     """Record the GPUs that trials run on where the driver's machine has none."""
     known = run.manifest()
-    if not known["gpus"]:
+    if not known.get("gpus"):
         write_json(run.manifest_file, {**known, "gpus": list(found)})
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raypeft.run import Run
+from raypeft.runs.records import State
 from raypeft.spec.identity import RESULTS_VERSION, cell_identity, icl_identity, precision_of
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.technique import Technique
@@ -47,7 +48,7 @@ HARMLESS_ARGUMENTS = {
     "vera_dropout",
     "learning_rate",
 }
-REPEATABLE = {"finished", "stopped", "nan"}
+REPEATABLE = {State.FINISHED, State.STOPPED, State.NAN}
 
 
 @dataclass(frozen=True)
@@ -149,16 +150,23 @@ def _same_cell(plan: Plan, manifest: Mapping[str, Any], source: Run, cell: Cell)
     if cell not in source.plan.cells:
         return False
     selection = source.selection(cell)
-    if not selection or not selection["trial"] or not set(selection["trials"]) <= REPEATABLE:
+    if not selection or not selection["trial"] or not set(selection["trials"] or ()) <= REPEATABLE:
         return False
     tests = [source.test(cell, dataset) for dataset in source.plan.tests(cell)]
     if not all(tests) or not _same_precision(plan, manifest, cell.model, tests):
         return False
+    for dataset in source.plan.tests(cell):
+        test = source.test(cell, dataset)
+        if test is None or not _has_predictions(source, test, source.predictions_file(cell, dataset)):
+            return False
     return cell_identity(source.plan, source.manifest(), cell) == cell_identity(plan, manifest, cell)
 
 
 def _same_job(plan: Plan, manifest: Mapping[str, Any], source: Run, job: IclJob) -> bool:
-    if job not in source.plan.icl_jobs or (result := source.icl(job)) is None:
+    if job not in source.plan.icl_jobs:
+        return False
+    result = source.icl(job)
+    if result is None or not _has_predictions(source, result, source.icl_file(job).with_suffix(".jsonl")):
         return False
     if not _same_precision(plan, manifest, job.model, [result]):
         return False
@@ -171,6 +179,11 @@ def _same_precision(
     """Whether results were computed in what the plan's model will compute in, as far as they say so themselves."""
     here = precision_of(plan, manifest, model)
     return here is not None and all(result and result.get("precision", here) == here for result in results)
+
+
+def _has_predictions(source: Run, result: Mapping[str, Any], predictions: Path) -> bool:
+    """Whether a result still has the predictions it was computed from; older ones do not say which."""
+    return not result.get("predictions_sha256") or bool(source.predictions(predictions))
 
 
 def _count(number: int, name: str) -> str:

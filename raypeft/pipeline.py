@@ -64,7 +64,7 @@ def study(
     write_manifest(run, revisions, elsewhere=ray_address is not None)
     run = Run(run.folder)  # its plan has the recorded revisions
     with Progress(plan, console) as progress:
-        for line in [*repairs, *remarks(plan, run.manifest()["datasets"]), *reuse(run, sources)]:
+        for line in [*repairs, *remarks(plan, run.manifest().get("datasets", {})), *reuse(run, sources)]:
             progress.say(line)
         if pending(run, stages):
             from raypeft.cluster import cluster
@@ -84,6 +84,8 @@ def study(
             if stages != STAGES or not is_current(run):
                 write(run)
             progress.say(f"Report: {run.report_folder / 'index.html'}")
+            for line in run.faults():
+                progress.say(line)
     return failures(run)
 
 

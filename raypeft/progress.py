@@ -1,5 +1,6 @@
 """What a run shows while it goes on: a live table in a terminal, plain lines elsewhere."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from raypeft.report.formatting import discreet, printable
+from raypeft.runs.records import FAILED, State
 from raypeft.spec.plan import Cell, Plan
 
 LINE_EVERY = 20.0
 LONGEST_LINE = 2000
-STATES = ("finished", "stopped", "nan", "oom", "error")
 
 
 def terminal(*, stderr: bool = False) -> Console:
@@ -46,6 +47,8 @@ class Progress:
         self.clock = Clock(plan.trials)
         self.jobs = Clock(0)
         self.job_text = ""
+        # The live table is drawn in a thread of its own; never held while something is printed, which waits for it.
+        self._changing = threading.Lock()
         self._live = Live(console=console, refresh_per_second=2, transient=False, get_renderable=self._table)
         self._last_line = 0.0
 
@@ -73,26 +76,29 @@ class Progress:
 
     def trial_begins(self, trial: str) -> None:
         """A trial has been given a worker."""
-        self.running.setdefault(trial, {"report": 0, "validation_loss": None})
+        with self._changing:
+            self.running.setdefault(trial, {"report": 0, "validation_loss": None})
 
     def reported(self, row: Mapping[str, Any]) -> None:
         """A report has arrived."""
-        self.running[row["trial"]] = row
-        best = self.best.get(row["cell"])
-        if row["validation_loss"] is not None and (best is None or row["validation_loss"] < best["validation_loss"]):
-            self.best[row["cell"]] = row
-        self.clock.partial = sum(running["report"] / self.plan.reports for running in self.running.values())
+        with self._changing:
+            self.running[row["trial"]] = row
+            best, loss = self.best.get(row["cell"]), row["validation_loss"]
+            if loss is not None and (best is None or loss < best["validation_loss"]):
+                self.best[row["cell"]] = row
+            self.clock.partial = sum(running["report"] / self.plan.reports for running in self.running.values())
         self._line()
 
     def trial_ended(self, row: Mapping[str, Any]) -> None:
         """A trial has ended."""
-        self.running.pop(row["trial"], None)
+        with self._changing:
+            self.running.pop(row["trial"], None)
         self._count(row)
         self.clock.step()
         if not self.console.is_terminal:
             loss = "no loss" if row["best_loss"] is None else f"best loss {row['best_loss']:.4f}"
             em = "" if row["best_em@10"] is None else f", EM@10 {row['best_em@10']:.1f}"
-            why = f" ({row['reason']})" if row["state"] == "error" else ""
+            why = f" ({row['reason']})" if row["state"] == State.ERROR else ""
             self.say(f"{row['trial']}: {row['state']}{why} after {max(0, row['reports'] - 1)} reports, {loss}{em}")
         self._line()
 
@@ -110,10 +116,11 @@ class Progress:
             self.say(f"[{self.jobs.done}/{self.jobs.total}] {self.job_text}")
 
     def _count(self, row: Mapping[str, Any]) -> None:
-        self.ended[row["cell"]][row["state"]] += 1
-        best = self.best.get(row["cell"])
-        if row["best_loss"] is not None and (best is None or row["best_loss"] < best["validation_loss"]):
-            self.best[row["cell"]] = {"validation_loss": row["best_loss"], "em@10": row["best_em@10"]}
+        with self._changing:
+            self.ended[row["cell"]][row["state"]] += 1
+            best = self.best.get(row["cell"])
+            if row["best_loss"] is not None and (best is None or row["best_loss"] < best["validation_loss"]):
+                self.best[row["cell"]] = {"validation_loss": row["best_loss"], "em@10": row["best_em@10"]}
 
     def _line(self) -> None:
         if self.console.is_terminal or time.monotonic() - self._last_line < LINE_EVERY:
@@ -122,6 +129,10 @@ class Progress:
         self.say(f"{self.clock} trials, {len(self.running)} running")
 
     def _table(self) -> Table:
+        with self._changing:
+            return self._drawn()
+
+    def _drawn(self) -> Table:
         table = Table(title=Text(printable(self.plan.resolved.study.question)), title_style="bold", expand=False)
         for name, justify in (("cell", "left"), ("running", "right"), ("done", "right"), ("stopped", "right")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
@@ -130,12 +141,12 @@ class Progress:
         running = Counter(trial.rsplit("·", 1)[0] for trial in self.running)
         for cell in self.plan.cells:
             counter, best = self.ended[cell.id], self.best.get(cell.id)
-            failed = sum(counter[state] for state in ("nan", "oom", "error"))
+            failed = sum(counter[state] for state in FAILED)
             table.add_row(
                 Text(printable(cell.id)),
                 str(running[_stem(cell)] or "·"),
                 f"{sum(counter.values())}/{self.plan.resolved.study.trials}",
-                str(counter["stopped"]),
+                str(counter[State.STOPPED]),
                 str(failed),
                 "" if best is None else f"{best['validation_loss']:.4f}",
                 "" if best is None or best["em@10"] is None else f"{best['em@10']:.1f}",

@@ -1,14 +1,15 @@
 """The run folder: one execution of a study, all that is known of it on disk."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from raypeft.errors import UserError
-from raypeft.files import append_line, read_json, read_lines
+from raypeft.runs.kinds import EVENT, FAILURE, ICL, MANIFEST, REPORT, SELECTION, TAKEN, TEST, TRIAL, Damaged, Kind
+from raypeft.runs.reading import Reading, append_record, write_record
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import ResolvedStudy
 
@@ -17,10 +18,12 @@ from raypeft.spec.resolve import ResolvedStudy
 class Run:
     """Paths and contents of a run folder; reading needs neither torch nor ray.
 
-    `reports.jsonl` and `trials.jsonl` are the record of the sweep: what stands there has happened.
+    `reports.jsonl` and `trials.jsonl` are the record of the sweep: what stands there has happened. What is damaged, or
+    is another's, is not given; `reading.faults` says what of the files read so far.
     """
 
     folder: Path
+    reading: Reading = field(default_factory=Reading, compare=False, repr=False)
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
@@ -109,6 +112,14 @@ class Run:
         """Results of a cell: `best/`, `selection.json`, `test.json`, `predictions.jsonl`."""
         return self.folder / "cells" / cell.id
 
+    def selection_file(self, cell: Cell) -> Path:
+        """What was selected of a cell."""
+        return self.cell_folder(cell) / "selection.json"
+
+    def taken_file(self, cell: Cell) -> Path:
+        """Where a cell comes from that was taken over."""
+        return self.cell_folder(cell) / "taken.json"
+
     def test_file(self, cell: Cell, dataset: str | None = None) -> Path:
         """Result of a cell's test: `test.json`, or `test-<dataset>.json` for a test set of a joint data set."""
         return self.cell_folder(cell) / f"test{_suffix(cell, dataset)}.json"
@@ -123,39 +134,116 @@ class Run:
 
     def manifest(self) -> dict[str, Any]:
         """Content of the manifest, empty before it is written."""
-        return read_json(self.manifest_file) or {}
+        return self.reading.record(self.manifest_file, MANIFEST, lambda row: None) or {}
 
     def reports(self) -> Iterator[dict[str, Any]]:
         """Reports in the order the driver received them."""
-        return read_lines(self.reports_file)
+        return self.reading.rows(self.reports_file, self.report_of)
 
     def trials(self) -> Iterator[dict[str, Any]]:
-        """Ended trials in the order they ended."""
-        return read_lines(self.trials_file)
+        """Ended trials in the order they ended; of two lines of one trial the later one counts."""
+        rows = self.reading.rows(self.trials_file, self.end_of)
+        return iter({row["trial"]: row for row in rows}.values())
 
     def events(self) -> Iterator[dict[str, Any]]:
         """What befell the run, oldest first."""
-        return read_lines(self.events_file)
+        return self.reading.rows(self.events_file, EVENT.parse)
+
+    def report_of(self, line: bytes) -> dict[str, Any]:
+        """The report of a trial of this run that a line holds.
+
+        Raises:
+            Damaged: it holds none.
+        """
+        return self._own(REPORT, line)
+
+    def end_of(self, line: bytes) -> dict[str, Any]:
+        """The end of a trial of this run that a line holds.
+
+        Raises:
+            Damaged: it holds none.
+        """
+        return self._own(TRIAL, line)
 
     def note(self, text: str, **where: Any) -> None:
         """Write down something that befell the run, or one of its trials."""
-        append_line(self.events_file, {"time": time.time(), "text": text, **where})
+        append_record(self.events_file, EVENT, {"time": time.time(), "text": text, **where})
 
     def selection(self, cell: Cell) -> dict[str, Any] | None:
         """The selected trial and checkpoint of a cell, or why there is none."""
-        return read_json(self.cell_folder(cell) / "selection.json")
+
+        def whose(row: dict[str, Any]) -> str | None:
+            trial = row["trial"]
+            if row.get("files") and self._trials.get(trial) != (cell.id, row["number"]):
+                return f"selects {trial}, which is no trial of {cell.id}"
+            return _stranger(row, {"cell": cell.id})
+
+        return self.reading.record(self.selection_file(cell), SELECTION, whose)
 
     def taken(self, cell: Cell) -> dict[str, Any] | None:
         """Origin, reports and trials of a cell that was taken over from another run; none for a cell run here."""
-        return read_json(self.cell_folder(cell) / "taken.json")
+
+        def whose(row: dict[str, Any]) -> str | None:
+            cells = {one["cell"] for rows in (row["reports"], row["trials"]) for one in rows} - {cell.id}
+            return f"has trials of {min(cells)}" if cells else None
+
+        return self.reading.record(self.taken_file(cell), TAKEN, whose)
 
     def test(self, cell: Cell, dataset: str | None = None) -> dict[str, Any] | None:
         """Result of a cell's test on its own data set, or on one of those that its own one joins."""
-        return read_json(self.test_file(cell, dataset))
+
+        def whose(row: dict[str, Any]) -> str | None:
+            own = {"cell": cell.id, "dataset": dataset or cell.dataset}
+            if row.get("predictions_sha256") and (selection := self.selection(cell)):
+                own["trial"] = selection["trial"]
+            return _stranger(row, own)
+
+        return self.reading.record(self.test_file(cell, dataset), TEST, whose)
 
     def icl(self, job: IclJob) -> dict[str, Any] | None:
         """Result of an ICL job."""
-        return read_json(self.icl_file(job))
+        return self.reading.record(self.icl_file(job), ICL, lambda row: _stranger(row, asdict(job)))
+
+    def failure(self, result: Path) -> dict[str, Any] | None:
+        """Why a job has no result, by the result's file."""
+        own = {"job": self.job_name(result)}
+        return self.reading.record(error_file(result), FAILURE, lambda row: _stranger(row, own))
+
+    def fail(self, result: Path, end: str, error: str) -> None:
+        """Write down why a job has no result."""
+        failure = {"job": self.job_name(result), "end": end, "error": error, "time": time.time()}
+        write_record(error_file(result), FAILURE, failure)
+
+    def faults(self) -> list[str]:
+        """What is wrong with the files read so far, one line each."""
+        return [f"{path.relative_to(self.folder)}: {fault.what}" for path, fault in sorted(self.reading.faults.items())]
+
+    def job_name(self, result: Path) -> str:
+        """A job by its result's place in the run folder."""
+        return str(result.with_suffix("").relative_to(self.folder))
+
+    def predictions(self, file: Path) -> list[dict[str, Any]]:
+        """Rows of a file of predictions: those that its result was computed from, where the result says so."""
+        return self.reading.predictions(file, self.digest(file))
+
+    def digest(self, file: Path) -> str | None:
+        """SHA-256 of the predictions that a result was computed from, where it says so, by the file they belong in."""
+        tested = file.name.startswith("predictions")
+        name = file.with_suffix(".json").name.replace("predictions", "test", 1) if tested else f"{file.stem}.json"
+        result = Reading().record(file.with_name(name), TEST if tested else ICL, lambda row: None)
+        return (result or {}).get("predictions_sha256")
+
+    @cached_property
+    def _trials(self) -> dict[str, tuple[str, int]]:
+        """Cell and number of every trial of the plan, by name."""
+        numbers = range(self.plan.resolved.study.trials)
+        return {cell.trial_name(number): (cell.id, number) for cell in self.plan.cells for number in numbers}
+
+    def _own(self, kind: Kind, line: bytes) -> dict[str, Any]:
+        row = kind.parse(line)
+        if self._trials.get(row["trial"]) != (row["cell"], row["number"]):
+            raise Damaged(f"{row['trial']} is no trial of this run")
+        return row
 
 
 def scores_file(predictions: Path) -> Path:
@@ -165,3 +253,16 @@ def scores_file(predictions: Path) -> Path:
 
 def _suffix(cell: Cell, dataset: str | None) -> str:
     return "" if dataset in (None, cell.dataset) else f"-{dataset}"
+
+
+def error_file(result: Path) -> Path:
+    """Where a job writes why it has no result."""
+    return result.with_name(f"{result.stem}.error.json")
+
+
+def _stranger(row: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+    """Whose a record is, where it is not one's own."""
+    return next(
+        (f"is of {key} {row[key]}, not of {value}" for key, value in own.items() if row.get(key) not in (None, value)),
+        None,
+    )

@@ -7,10 +7,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from raypeft.errors import UserError
-from raypeft.files import write_json
 from raypeft.run import Run
+from raypeft.runs.kinds import SELECTION
+from raypeft.runs.reading import write_record
+from raypeft.runs.records import USABLE, State
 from raypeft.spec.plan import Cell
-from raypeft.sweep.keeping import USABLE
 from raypeft.sweep.ledger import MEMORY
 from raypeft.training.checkpoint import Checkpoint, SelectBy, merit, sound
 
@@ -28,7 +29,8 @@ def select(run: Run, say: Callable[[str], None] = lambda text: None) -> dict[Cel
 
     Trials that ended as `nan`, `oom` or `error` are not considered. A selection once made stands, unless the study has
     got further trials since, or the weights in `best/` are damaged before they are tested. Where it then changes, the
-    test results go. Where the best checkpoint is damaged or gone the next best is taken, with a `notice`.
+    test results go. Where the best checkpoint is damaged or gone the next best is taken, with a `notice`; where none is
+    intact nothing is selected in the cell, with the reason, until one is restored.
 
     Args:
         run: the run.
@@ -36,9 +38,6 @@ def select(run: Run, say: Callable[[str], None] = lambda text: None) -> dict[Cel
 
     Returns:
         The selections, also written as `selection.json`; `trial` is none where a cell has no usable trial.
-
-    Raises:
-        UserError: a cell has usable trials, but none of their checkpoints is intact.
     """
     trials = list(run.trials())
     selections = {}
@@ -65,6 +64,9 @@ def selected(run: Run, cell: Cell) -> dict[str, Any]:
     """
     selection = run.selection(cell)
     if selection is None:
+        if fault := run.reading.faults.get(run.selection_file(cell)):
+            hint = "raypeft study makes it again." if fault.mendable else None
+            raise UserError(fault.what, where=str(run.selection_file(cell)), hint=hint)
         raise UserError(
             f"{cell.id} has no selected trial yet: its trials have not all ended",
             hint=f"raypeft status {run.folder} tells how far they are.",
@@ -76,11 +78,15 @@ def selected(run: Run, cell: Cell) -> dict[str, Any]:
 
 def stands(run: Run, cell: Cell, selection: Mapping[str, Any]) -> bool:
     """Whether a selection was made from all trials of the study, and its weights are there if a test may need them."""
-    if sum(selection["trials"].values()) < run.plan.resolved.study.trials:
+    if sum((selection["trials"] or {}).values()) < run.plan.resolved.study.trials:
         return False
+    if selection.get("lost"):
+        ended = [row for row in run.trials() if row["cell"] == cell.id and row["state"] in USABLE]
+        return all(one.damage() for row in ended for one in sound(run.trial_folder(row["trial"])))
     if selection["trial"] is None or all(run.test(cell, dataset) for dataset in run.plan.tests(cell)):
         return True
-    return Checkpoint(run.cell_folder(cell) / "best", {}, None, selection["files"]).damage() is None
+    files = selection.get("files") or {}
+    return bool(files) and Checkpoint(run.cell_folder(cell) / "best", {}, None, files).damage() is None
 
 
 def _select(run: Run, cell: Cell, ended: list[dict[str, Any]], before: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -90,26 +96,30 @@ def _select(run: Run, cell: Cell, ended: list[dict[str, Any]], before: Mapping[s
     selection: dict[str, Any]
     if not usable:
         reason = "no trial could be used: " + ", ".join(f"{count} {state}" for state, count in states.items())
-        if faults := sorted({row["reason"] for row in ended if row["state"] == "error"}):
+        if faults := sorted({row["reason"] or "" for row in ended if row["state"] == State.ERROR}):
             reason += f" ({'; '.join(faults)})"
         selection = {"cell": cell.id, "trial": None, "reason": reason, "trials": states}
-        _replace(run, cell, before, selection, None)
-        return selection
-    row, checkpoint, faults = _best(run, cell, usable, before, select_by)
+        return _replace(run, cell, before, selection, None)
+    best, faults = _best(run, cell, usable, before, select_by)
+    if best is None:
+        reason = f"no checkpoint is intact: {'; '.join(faults)}"
+        selection = {"cell": cell.id, "trial": None, "reason": reason, "trials": states, "lost": faults}
+        return _replace(run, cell, before, selection, None)
+    row, checkpoint = best
     report = checkpoint.report
     selection = {
         "cell": cell.id,
         "trial": row["trial"],
         "number": row["number"],
-        "hyperparameters": row["hyperparameters"],
-        "paper_point": row["paper_point"],
+        "hyperparameters": row["hyperparameters"] or {},
+        "paper_point": row.get("paper_point"),
         "checkpoint_report": report["report"],
         "validation_loss": report["validation_loss"],
-        "em@10": report["em@10"],
-        "training_seconds": row["training_seconds"],
+        "em@10": report.get("em@10"),
+        "training_seconds": row.get("training_seconds"),
         **{key: row.get(key) for key in MEMORY},
-        "trainable_parameters": row["trainable_parameters"],
-        "parameters": row["parameters"],
+        "trainable_parameters": row.get("trainable_parameters"),
+        "parameters": row.get("parameters"),
         "select_by": select_by,
         "considered": len(usable),
         "trials": states,
@@ -119,16 +129,16 @@ def _select(run: Run, cell: Cell, ended: list[dict[str, Any]], before: Mapping[s
     }
     if faults:
         selection["notice"] = f"the next best checkpoint is selected, since {'; '.join(faults)}"
-    _replace(run, cell, before, selection, checkpoint.path)
-    return selection
+    return _replace(run, cell, before, selection, checkpoint.path)
 
 
 def _best(
     run: Run, cell: Cell, usable: list[dict[str, Any]], before: Mapping[str, Any] | None, select_by: SelectBy
-) -> tuple[dict[str, Any], Checkpoint, list[str]]:
-    """The trial and checkpoint of greatest merit whose files are intact, and what is wrong with better ones."""
+) -> tuple[tuple[dict[str, Any], Checkpoint] | None, list[str]]:
+    """The trial and checkpoint of greatest merit whose files are intact, if any, and what is wrong with better ones."""
     found = [(row, one) for row in usable for one in sound(run.trial_folder(row["trial"]))]
-    if before and before["trial"] and (owner := [row for row in usable if row["trial"] == before["trial"]]):
+    owner = [row for row in usable if before and before.get("files") and row["trial"] == before["trial"]]
+    if before and owner:
         report = {"report": before["checkpoint_report"], "em@10_computed": True}
         report |= {key: before[key] for key in ("validation_loss", "em@10")}
         # A cell that is taken from another run has no other checkpoints.
@@ -136,14 +146,9 @@ def _best(
     faults: list[str] = []
     for row, one in sorted(found, key=lambda pair: (merit(pair[1].report, select_by), pair[0]["number"])):
         if (damage := one.damage()) is None:
-            return row, one, faults + _gone(usable, found, select_by, merit(one.report, select_by))
+            return (row, one), faults + _gone(usable, found, select_by, merit(one.report, select_by))
         faults.append(f"the checkpoint of report {one.report['report']} of {row['trial']} is damaged ({damage})")
-    faults += _gone(usable, found, select_by, None)
-    raise UserError(
-        "trials have ended, but their checkpoints are gone or damaged:\n" + "\n".join(f"  {fault}" for fault in faults),
-        where=str(run.folder / "trials"),
-        hint="Restore them, or start anew with --fresh.",
-    )
+    return None, faults + _gone(usable, found, select_by, None)
 
 
 def _gone(
@@ -169,8 +174,8 @@ def _merit_of_trial(row: Mapping[str, Any], select_by: SelectBy) -> tuple[float,
 
 def _replace(
     run: Run, cell: Cell, before: Mapping[str, Any] | None, selection: dict[str, Any], checkpoint: Path | None
-) -> None:
-    """Write a selection, last of all; what was tested of another one goes first."""
+) -> dict[str, Any]:
+    """Write a selection, last of all, and return what is written; what was tested of another one goes first."""
     folder = run.cell_folder(cell)
     chosen = ("trial", "checkpoint_report")
     if before and [before.get(key) for key in chosen] != [selection.get(key) for key in chosen]:
@@ -183,4 +188,4 @@ def _replace(
         (folder / "best").mkdir(parents=True)
         for name in selection["files"]:
             shutil.copy2(checkpoint / name, folder / "best")
-    write_json(folder / "selection.json", selection)
+    return write_record(run.selection_file(cell), SELECTION, selection)

@@ -1,16 +1,21 @@
 """A run folder as a study leaves it, made without training."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from raypeft.files import write_json, write_lines, write_text
-from raypeft.run import Run
+from raypeft.files import write_json, write_text
+from raypeft.metrics.items import measure
+from raypeft.run import Run, scores_file
+from raypeft.runs.kinds import ICL, TEST, Kind
+from raypeft.runs.reading import write_predictions, write_record
 from raypeft.selection import select
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.searcher import CellSearcher
 from raypeft.training.checkpoint import seal
-from tests.report.recording import block, prediction
+from tests.report.recording import prediction
 from tests.sweep.test_searcher import finish
 
 CELL = Cell("tiny-decoder", "snippets", "lora")
@@ -39,14 +44,23 @@ def complete(run: Run) -> None:
             write_text(folder / "optimizer.pt", "state")
             seal(folder, {key: row[key] for key in ("report", "validation_loss", "em@10", "em@10_computed")})
     select(run)
-    result = {"metrics": block(50.0, 60.0, 40.0, 30.0, items=2), "seconds": 1.0, "peak_memory_mib": 1.0}
-    result |= {"model": JOB.model, "dataset": JOB.dataset, "examples": JOB.examples, "seed": JOB.seed}
-    for file, rows in (
-        (run.test_file(CELL), run.predictions_file(CELL)),
-        (run.icl_file(JOB), run.icl_file(JOB).with_suffix(".jsonl")),
-    ):
-        write_lines(rows, [prediction(1), prediction(2)])
-        write_json(file, result)
+    for cell, dataset in run.plan.test_jobs:
+        selection = run.selection(cell) or {}
+        if selection.get("trial"):
+            details = {"cell": cell.id, "dataset": dataset, "trial": selection["trial"]}
+            answer(run.test_file(cell, dataset), run.predictions_file(cell, dataset), TEST, details)
+    for job in run.plan.icl_jobs:
+        answer(run.icl_file(job), run.icl_file(job).with_suffix(".jsonl"), ICL, asdict(job))
+
+
+def answer(result: Path, file: Path, kind: Kind, details: dict[str, Any]) -> None:
+    """Write predictions and the result of a job, as it does."""
+    rows = [prediction(1), prediction(2)]
+    scores = measure(*([row[key] for row in rows] for key in ("id", "reference", "candidates")))
+    digest = write_predictions(file, rows)
+    scores.save(scores_file(file), digest)
+    metrics = {"metrics": scores.block(), "seconds": 1.0, "peak_memory_mib": 1.0, "predictions_sha256": digest}
+    write_record(result, kind, {**details, **metrics})
 
 
 def completed(folder: Path) -> Run:

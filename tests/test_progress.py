@@ -1,6 +1,7 @@
 """What a run shows, in a terminal and elsewhere."""
 
 import io
+import threading
 
 import pytest
 from rich.console import Console
@@ -83,3 +84,30 @@ def test_a_table_in_a_terminal(small_plan: Plan) -> None:
     assert [cell.strip() for cell in row.split("│")[1:-1]] == [
         "tiny-decoder/snippets/ia3", "1", "0/3", "0", "0", "2.5000", "0.0",
     ]  # fmt: skip
+
+
+def test_the_live_table_is_drawn_while_trials_begin_and_end(small_plan: Plan) -> None:
+    progress = Progress(small_plan, Console(file=io.StringIO(), force_terminal=True, width=200))
+    over, faults = threading.Event(), []
+
+    def draw() -> None:
+        while not over.is_set():
+            try:
+                progress._table()
+            except RuntimeError as error:
+                faults.append(error)
+
+    drawing = threading.Thread(target=draw)
+    drawing.start()
+    cells, row = small_plan.cells, {"report": 1, "validation_loss": 1.0, "em@10": 0.0}
+    for number in range(400):
+        for cell in cells:
+            progress.trial_begins(cell.trial_name(number))
+            progress.reported({**row, "trial": cell.trial_name(number), "cell": cell.id})
+        for cell in cells:
+            progress.trial_ended(
+                {**ENDED, "trial": cell.trial_name(number), "cell": cell.id, "state": f"{number % 40}"}
+            )
+    over.set()
+    drawing.join()
+    assert faults == []

@@ -1,5 +1,7 @@
 """A run folder with damaged files is mended before a study goes on in it."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,11 +9,15 @@ from typing import Any
 import pytest
 
 from raypeft import pipeline
-from raypeft.files import append_line, read_json, repair_lines, write_lines, write_text
+from raypeft.errors import UserError
+from raypeft.files import append_line, read_json, repair_lines, write_json, write_lines, write_text
+from raypeft.metrics.items import measure
 from raypeft.pipeline import pending
 from raypeft.recovery import mend
 from raypeft.report import write
-from raypeft.run import Run
+from raypeft.report.scores import read_scores
+from raypeft.run import Run, scores_file
+from raypeft.runs.records import State
 from raypeft.selection import select
 from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.searcher import CellSearcher
@@ -180,3 +186,126 @@ def test_events_are_read_in_order(run: Run) -> None:
     append_line(run.events_file, {"text": "second", "time": 0.0, "trial": "x"})
     assert [row["text"] for row in run.events()] == ["first", "second"]
     assert read_json(run.folder / "absent.json") is None
+
+
+def reworked(file: Path, change: Callable[[Any], Any]) -> None:
+    write_json(file, change(read_json(file)))
+
+
+WRONG = {
+    "another kind": lambda file: file.write_text("[]"),
+    "nothing": lambda file: file.write_text("{}"),
+    "wrong shape": lambda file: reworked(file, lambda row: {**row, "trials": [], "metrics": [], "datasets": []}),
+    "of another": lambda file: reworked(
+        file, lambda row: {**row, "cell": "tiny-decoder/snippets/ia3", "seed": 7, "revisions": {"x": 1}}
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG.values(), ids=WRONG)
+def test_results_of_the_wrong_shape_or_of_another_are_made_again(tmp_path: Path, fault: Callable[[Path], Any]) -> None:
+    run = completed(tmp_path)
+    files = [run.selection_file(CELL), run.test_file(CELL), run.icl_file(JOB), run.manifest_file]
+    for file in files:
+        fault(file)
+    said = mend(Run(run.folder))
+    assert len(said) == 4 and not any(file.exists() for file in files if file != run.manifest_file)
+    assert pending(Run(run.folder), pipeline.STAGES)
+    assert select(Run(run.folder))[CELL]["trial"] is not None
+    assert mend(Run(run.folder)) == []
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_garbage_in_place_of_predictions_lets_them_be_made_again(run: Run, older: bool) -> None:
+    for file in (run.test_file(CELL), run.icl_file(JOB)):
+        if older:
+            reworked(file, lambda row: {k: v for k, v in row.items() if k not in ("format", "predictions_sha256")})
+        predictions = run.predictions_file(CELL) if file == run.test_file(CELL) else file.with_suffix(".jsonl")
+        write_text(predictions, '{"x": 1}\n{"x": 2}\n')
+    assert [line.split(": ")[1] for line in mend(run)] == [
+        "test.json or its predictions.jsonl is damaged, and is made again",
+        "1-shot-seed-42.json or its 1-shot-seed-42.jsonl is damaged, and is made again",
+    ]
+    assert run.test(CELL) is run.icl(JOB) is None
+
+
+def test_results_put_in_place_of_each_other_are_made_again(run: Run) -> None:
+    swapped = [(run.test_file(CELL), run.icl_file(JOB))]
+    swapped += [(run.predictions_file(CELL), run.icl_file(JOB).with_suffix(".jsonl"))]
+    write_lines(swapped[1][1], [*run.predictions(run.predictions_file(CELL))][::-1])
+    for one, other in swapped:
+        contents = one.read_bytes(), other.read_bytes()
+        one.write_bytes(contents[1])
+        other.write_bytes(contents[0])
+    assert len(mend(run)) == 2
+    assert run.test(CELL) is run.icl(JOB) is None
+
+
+def test_lost_reports_are_said_and_end_a_search_that_would_go_by_them(run: Run) -> None:
+    run.reports_file.unlink()
+    (said,) = mend(run)
+    assert said.startswith("reports.jsonl has lost the reports of 4 ended trials (tiny-decoder·lora·snippets·000, ")
+    assert said.endswith("their curves are lost, what was selected and tested stands")
+    start(run.folder, trials=8)
+    with pytest.raises(UserError, match="which the trials that are left are compared with"):
+        mend(Run(run.folder))
+
+
+@pytest.mark.parametrize(
+    ("lay", "said"),
+    [
+        (lambda run: strange(run.reports_file, Path.mkdir), "reports.jsonl is no file"),
+        (lambda run: strange(run.trials_file, os.mkfifo), "trials.jsonl is no file"),
+        (lambda run: strange(run.test_file(CELL), lambda file: file.symlink_to("/dev/null")), "test.json is a link"),
+        (lambda run: strange(run.folder / "icl", Path.touch), "icl is no folder"),
+        (lambda run: strange(run.optuna_file, Path.mkdir), "optuna.log is no file"),
+    ],
+)
+def test_what_is_no_file_of_a_run_is_the_users_to_remove(run: Run, lay: Callable[[Run], Any], said: str) -> None:
+    lay(run)
+    with pytest.raises(UserError, match=said):
+        mend(run)
+
+
+def strange(file: Path, lay: Callable[[Path], Any]) -> None:
+    if file.is_dir():
+        shutil.rmtree(file)
+    else:
+        file.unlink()
+    lay(file)
+
+
+@pytest.mark.parametrize("lost", ["the end", "the end and a report", "a report"])
+def test_a_journal_that_knows_more_than_the_ledger_follows_it(tmp_path: Path, lost: str) -> None:
+    whole, hurt = start(tmp_path / "whole"), start(tmp_path / "hurt")
+    complete(whole)
+    complete(hurt)
+    if "end" in lost:
+        hurt.trials_file.write_bytes(hurt.trials_file.read_bytes()[:-20])
+    if "report" in lost:
+        hurt.reports_file.write_bytes(hurt.reports_file.read_bytes()[:-20])
+    mend(hurt)
+    ledger = Ledger(hurt)
+    searcher = CellSearcher(hurt.plan, ledger, hurt.folder)
+    assert searcher.rebuilt
+    (name,) = [row["trial"] for row in list(whole.trials())[-1:]]
+    last = list(whole.reports())[-1]
+    if "report" in lost and name not in ledger.ended:  # the trial goes on from its checkpoint and says it again
+        searcher.observe(ledger.record(name, CELL, last["number"], {key: last[key] for key in last if key != "time"}))
+    if "end" in lost:
+        end = ledger.end(name, CELL, last["number"], searcher.hyperparameters(CELL, last["number"]), State.FINISHED)
+        searcher.conclude(end)
+        assert journal_points(hurt)[-1][:3] == journal_points(whole)[-1][:3]
+    assert not CellSearcher(hurt.plan, Ledger(hurt), hurt.folder).rebuilt
+
+
+def test_damaged_scores_of_items_are_computed_again(run: Run) -> None:
+    file = scores_file(run.predictions_file(CELL))
+    content, block = file.read_bytes(), read_scores(run, run.predictions_file(CELL)).block()
+    for fault in (b"", content[:100], content[:-30], bytes(len(content)), b"PK" + content[4:]):
+        file.write_bytes(fault)
+        assert read_scores(run, run.predictions_file(CELL)).block() == block
+    file.write_bytes(content)
+    other = measure(["test-001", "test-002"], ["x", "y"], [["x"], ["y"]])
+    other.save(file, predictions="0" * 64)  # of the same items in another test
+    assert read_scores(run, run.predictions_file(CELL)).block() == block

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from raypeft.data import sources
-from raypeft.errors import UserError
 from raypeft.files import append_line, read_json, write_json, write_text
 from raypeft.run import Run
-from raypeft.selection import select
+from raypeft.selection import select, stands
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.keeping import keep_best
@@ -102,6 +101,7 @@ def test_the_checkpoint_of_lowest_validation_loss_is_selected(run: Run) -> None:
     files = selection.pop("files")
     assert sorted(files) == sorted(WEIGHTS)
     assert selection == {
+        "format": 1,
         "cell": "tiny-decoder/snippets/lora",
         "trial": "tiny-decoder·lora·snippets·001",
         "number": 1,
@@ -157,6 +157,7 @@ def test_a_cell_without_a_usable_trial_says_why(run: Run) -> None:
     ended(run, 2, [], "oom")
     assert select(run) == {
         CELL: {
+            "format": 1,
             "cell": "tiny-decoder/snippets/lora",
             "trial": None,
             "reason": "no trial could be used: 1 nan, 2 oom",
@@ -254,11 +255,16 @@ def test_selection_reads_no_data(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert chosen(run) == "2/1"
 
 
-def test_lost_checkpoints_are_the_users_to_restore(run: Run) -> None:
+def test_a_cell_without_an_intact_checkpoint_is_a_failed_one_until_one_is_restored(run: Run) -> None:
     for number in range(3):
         ended(run, number, [])
-    with pytest.raises(UserError, match=r"report 3 of tiny-decoder·lora·snippets·000 is gone"):
-        select(run)
+    selection = select(run)[CELL]
+    assert selection["trial"] is None and len(selection["lost"]) == 3
+    assert "the checkpoint of report 3 of tiny-decoder·lora·snippets·000 is gone" in selection["reason"]
+    assert stands(run, CELL, selection)
+    checkpoint(run, CELL, 1, report(3, 0.7))
+    assert not stands(run, CELL, selection)
+    assert select(run)[CELL]["number"] == 1
 
 
 def test_an_unsealed_checkpoint_does_not_count(run: Run) -> None:

@@ -47,6 +47,9 @@ def main() -> None:
         if error.errno not in REFUSALS or error.filename is None:
             raise
         refuse(UserError(str(error.strerror), where=os.fsdecode(error.filename)))
+    finally:
+        if arguments := sys.modules.get("raypeft.cli.arguments"):  # not for verbs that read no run
+            arguments.say_faults()
 
 
 def refuse(error: UserError) -> NoReturn:

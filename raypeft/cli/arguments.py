@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 from raypeft.errors import UserError
+from raypeft.report.formatting import one_line
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
 from raypeft.spec.values import quoted, shortened
 
 RUNS = Path("runs")
 MOST_LISTED = 20  # cells in a message
+SHOWN, LONGEST = 10, 300  # faults of a run, and characters of one
+_read: list[Run] = []  # by the command in hand, whose end says what was damaged
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="a run folder, or the name of a study run in ./runs")]
 CellArgument = Annotated[
     str, typer.Argument(metavar="CELL", help="model/dataset/technique, or as many of these as tell it apart")
@@ -44,15 +47,30 @@ def usable(path: Path, option: str) -> Path:
 def find_run(text: str) -> Run:
     """The run that a folder holds, or that lies in `runs/` under a study's name.
 
+    What reading it finds damaged is said when the command ends.
+
     Raises:
         UserError: neither holds a run; the message lists the runs there are.
     """
     for folder in (Path(text), RUNS / text):
-        if os.path.isfile(folder / "study.yaml"):
-            return Run.open(folder)
+        if not os.path.isfile(folder / "study.yaml"):
+            continue
+        run = Run.open(folder)
+        _read.append(run)
+        return run
     known = shortened(", ".join(sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))), 800)
     hint = f"Runs in ./{RUNS}: {known}." if known else "Start one: raypeft study NAME"
     raise UserError(f"there is no run in {shortened(text)} or {shortened(str(RUNS / text))}", hint=hint)
+
+
+def say_faults() -> None:
+    """Say which files of the run that was read are damaged, apart from the output."""
+    while _read:
+        run = _read.pop()
+        for line in run.faults()[:SHOWN]:
+            typer.echo(f"raypeft: {one_line(line)[:LONGEST]}", err=True)
+        if any(fault.mendable for fault in run.reading.faults.values()):
+            typer.echo("What is damaged is left out. raypeft study mends it, or says what it cannot mend.", err=True)
 
 
 def find_cell(run: Run, text: str) -> Cell:

@@ -94,15 +94,16 @@ def _lines(run: Run, trial: Trial, reports: list[dict[str, Any]]) -> list[str]:
         f"Parameters   {one_line(hyperparameters(trial.hyperparameters)) or ABSENT}",
     ]
     if losses := [point.loss for point in trial.curve]:
-        assert trial.best_loss is not None
-        first, last, best = loss(losses[0]), loss(losses[-1]), loss(trial.best_loss)
+        first, last, best = loss(losses[0]), loss(losses[-1]), loss(min(losses))
         lines.append(f"Loss         {sparkline(losses)} {first} to {last}, best {best} at report {trial.best_report}")
-    if measured := {row["report"]: row["em@10"] for row in reports if row["em@10_computed"]}:
+    if measured := {
+        row["report"]: row["em@10"] for row in reports if row["em@10_computed"] and row["em@10"] is not None
+    }:
         at_best = measured.get(trial.best_report)
         with_loss = "" if at_best is None else f", {percent(at_best)} % with the best loss"
         lines.append(f"EM@10        {percent(max(measured.values()))} % of validation items at its highest{with_loss}")
     if trial.trainable_parameters is not None:
-        total = reports[-1]["parameters"] if reports else None
+        total = reports[-1].get("parameters") if reports else None
         share = f" of {count(total)} ({100 * trial.trainable_parameters / total:.3g} %)" if total else ""
         lines.append(f"Trainable    {count(trial.trainable_parameters)} weights{share}")
     if trial.peak_memory_mib is not None:
@@ -115,20 +116,26 @@ def _lines(run: Run, trial: Trial, reports: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def _em(report: dict[str, Any]) -> float | None:
+    """EM@10 that was measured for a report, not carried on from one before."""
+    em: float | None = report["em@10"] if report["em@10_computed"] else None
+    return em
+
+
 def _table(reports: list[dict[str, Any]]) -> LinesTable:
     names = ("report", "epoch", "step", "validation loss", "EM@10", "training s", "items/s", "MiB")
     table = lines_table(*names, right=names)
     for row in reports:
-        speed = row.get("items_per_second")
+        speed, spent, memory = (row.get(key) for key in ("items_per_second", "training_seconds", "peak_memory_mib"))
         table.add_row(
             str(row["report"]),
-            f"{row['epoch']:.2f}",
-            str(row["step"]),
+            f"{row['epoch']:.2f}" if "epoch" in row else ABSENT,
+            str(row.get("step", ABSENT)),
             ABSENT if row["validation_loss"] is None else loss(row["validation_loss"]),
-            percent(row["em@10"]) if row["em@10_computed"] else ABSENT,
-            seconds(row["training_seconds"]),
+            percent(em) if (em := _em(row)) is not None else ABSENT,
+            ABSENT if spent is None else seconds(spent),
             ABSENT if speed is None else f"{speed:.1f}",
-            mebibytes(row["peak_memory_mib"]),
+            ABSENT if memory is None else mebibytes(memory),
         )
     return table
 

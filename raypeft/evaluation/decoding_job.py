@@ -10,7 +10,6 @@ from raypeft.data.sources import Item, load_split
 from raypeft.decoding.fitting import decode_fitting
 from raypeft.evaluation.jobs import Job
 from raypeft.evaluation.restored import check_restored
-from raypeft.files import write_json, write_lines
 from raypeft.metrics.items import measure
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.fitting import check_prompts
@@ -19,6 +18,8 @@ from raypeft.modeling.loading import Base, study_base
 from raypeft.modeling.memory import Peaks
 from raypeft.modeling.precision import name_of
 from raypeft.run import Run, scores_file
+from raypeft.runs.kinds import ICL, TEST
+from raypeft.runs.reading import write_predictions, write_record
 from raypeft.spec.plan import IclJob, Plan
 from raypeft.training.data import beam_settings, limits_of, prompts_of
 
@@ -78,10 +79,10 @@ def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, An
         "candidates": plan.resolved.study.test.candidates,
         "max_new_tokens": plan.resolved.datasets[job.dataset].max_code_tokens,
     }
-    write_lines(job.predictions_file(run), rows)
-    scores.save(scores_file(job.predictions_file(run)))
-    write_json(job.result_file(run), result)
-    return result
+    predictions = job.predictions_file(run)
+    result["predictions_sha256"] = write_predictions(predictions, rows)
+    scores.save(scores_file(predictions), result["predictions_sha256"])
+    return write_record(job.result_file(run), ICL if isinstance(job.target, IclJob) else TEST, result)
 
 
 def decode_items(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from raypeft.run import Run
+from raypeft.run import Run, error_file
 from raypeft.spec.plan import Cell, IclJob, Plan
 
 
@@ -51,8 +51,7 @@ class Job:
 
     def error_file(self, run: Run) -> Path:
         """Why it failed, where it did."""
-        result = self.result_file(run)
-        return result.with_name(f"{result.stem}.error.json")
+        return error_file(self.result_file(run))
 
 
 def jobs_of(plan: Plan, run: Run) -> list[Job]:

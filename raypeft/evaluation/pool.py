@@ -1,6 +1,5 @@
 """Runs jobs on Ray actors, each of which stays with its base model while there is work for it."""
 
-import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +10,6 @@ import ray
 
 from raypeft.environment import enter_working_directory
 from raypeft.evaluation.jobs import Job
-from raypeft.files import write_json
 from raypeft.metrics.exact_match import KS
 from raypeft.modeling.heap import map_large_blocks
 from raypeft.modeling.omission import omit_bitsandbytes, omit_from_garbage, omit_gpus
@@ -56,7 +54,7 @@ class Evaluator:
         except Exception as error:
             oom = is_out_of_memory(error)
             end = "oom" if oom else "error"
-            write_json(error_file, {"end": end, "error": traceback.format_exc(), "time": time.time()})
+            self.run.fail(job.result_file(self.run), end, traceback.format_exc())
             if is_poisoned(error):
                 ray.actor.exit_actor()
             return "failed: out of memory" if oom else f"failed: {type(error).__name__}: {error}"
@@ -111,7 +109,7 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
                 continue
             if not job.error_file(run).exists():
                 fault, end = f"its worker died {DEATHS} times: {error}", "oom" if killed else "error"
-                write_json(job.error_file(run), {"end": end, "error": fault, "time": time.time()})
+                run.fail(job.result_file(run), end, fault)
             progress.job_ended(job.id, f"failed: its worker died {DEATHS} times ({in_a_line(error)})")
     for actor in actors:
         ray.kill(actor)

@@ -5,16 +5,21 @@ from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raypeft.files import write_bytes
 from raypeft.metrics.chrf import chrf_counts, chrf_score
-from raypeft.metrics.composition import Array, compose, compose_flat
+from raypeft.metrics.composition import WIDTH, Array, compose, compose_flat
 from raypeft.metrics.exact_match import KS, ast_match_rank, exact_match, match_rank
 
 Ranks = NDArray[np.int64]
+
+CHRF_WIDTH = 18
+MOST_BYTES = 2**28
+"""Of a file of scores when it is unpacked; a hundred thousand items take less."""
 
 
 @dataclass(frozen=True)
@@ -69,29 +74,66 @@ class ItemScores:
             "chrf": float(chrf_score(self.chrf.sum(axis=0))),
         }
 
-    def save(self, path: Path) -> None:
-        """Write everything as one compressed NumPy archive, atomically."""
+    def save(self, path: Path, predictions: str | None = None) -> None:
+        """Write everything as one compressed NumPy archive, atomically.
+
+        Args:
+            path: the file.
+            predictions: SHA-256 of the file of predictions that was measured, which the archive then belongs to.
+        """
         arrays: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "tokens"}
+        if predictions is not None:
+            arrays["predictions"] = predictions
         arrays.update({f"tokens_{name}": lengths for name, lengths in self.tokens.items()})
         buffer = BytesIO()
         np.savez_compressed(buffer, **arrays)
         write_bytes(path, buffer.getvalue())
 
     @classmethod
-    def load(cls, path: Path) -> "ItemScores":
+    def load(cls, path: Path, predictions: str | None = None) -> "ItemScores":
         """Read what ``save`` wrote.
 
+        Args:
+            path: the file.
+            predictions: SHA-256 of the predictions that it has to belong to, where it says to which it does.
+
         Raises:
-            OSError, ValueError, KeyError, zipfile.BadZipFile: there is no such file, or it is damaged.
+            OSError: there is no such file.
+            ValueError: it is damaged, or of other predictions.
         """
-        with np.load(path, allow_pickle=False) as archive:
-            tokens = {name.removeprefix("tokens_"): archive[name] for name in archive if name.startswith("tokens_")}
-            return cls(
-                ids=tuple(map(str, archive["ids"])),
-                candidates=int(archive["candidates"]),
+        content = path.read_bytes()
+        try:
+            with ZipFile(BytesIO(content)) as entries:
+                if sum(entry.file_size for entry in entries.infolist()) > MOST_BYTES:
+                    raise ValueError("more than scores ever take")
+            with np.load(BytesIO(content), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive}
+            tokens = {name.removeprefix("tokens_"): arrays[name] for name in arrays if name.startswith("tokens_")}
+            scores = cls(
+                ids=tuple(map(str, arrays["ids"])),
+                candidates=int(arrays["candidates"]),
                 tokens=tokens,
-                **{name: archive[name] for name in ("rank", "ast_rank", "codebleu", "codebleu_flat", "chrf")},
+                **{name: arrays[name] for name in ("rank", "ast_rank", "codebleu", "codebleu_flat", "chrf")},
             )
+            whose = str(arrays.get("predictions", predictions))
+            sound = scores._is_sound()
+        except Exception as error:  # a damaged archive raises whatever zlib, zipfile and NumPy stumble over
+            raise ValueError(f"{path.name} is damaged: {error}") from error
+        if not sound or (predictions is not None and whose != predictions):
+            raise ValueError(f"{path.name} is damaged or of other predictions")
+        return scores
+
+    def _is_sound(self) -> bool:
+        """Whether there is a finite number for every item."""
+        items = len(self)
+        counts = {"codebleu": WIDTH, "codebleu_flat": WIDTH, "chrf": CHRF_WIDTH}
+        ranks = (self.rank, self.ast_rank, *self.tokens.values())
+        return (
+            all(one.shape == (items,) and np.issubdtype(one.dtype, np.integer) and (one >= 0).all() for one in ranks)
+            and all(getattr(self, name).shape == (items, width) for name, width in counts.items())
+            and all(np.isfinite(getattr(self, name)).all() for name in counts)
+            and 0 <= max(self.rank.max(initial=0), self.ast_rank.max(initial=0)) <= self.candidates
+        )
 
 
 def measure(

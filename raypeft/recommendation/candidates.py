@@ -8,7 +8,7 @@ from raypeft.report.cells import CellRow
 from raypeft.report.formatting import hyperparameters, loss, mebibytes
 from raypeft.report.numbers import Numbers
 from raypeft.report.trials import Trial
-from raypeft.selection import USABLE
+from raypeft.runs.records import USABLE
 
 MIB_A_GIB = 1024
 # What CUDA takes on a card for itself, and torch's statistics do not count.
@@ -80,6 +80,9 @@ def sort_out(numbers: Numbers, rows: Sequence[CellRow], limits: Limits) -> tuple
             continue
         chosen = row.selection
         memory = peak_memory(chosen, on_gpu)
+        if chosen.get("training_seconds") is None or chosen.get("trainable_parameters") is None:
+            left_out.append(f"{row.name}: {row.note or 'what its training took is not recorded'}")
+            continue
         candidate = Candidate(row, value, memory, chosen["training_seconds"], chosen["trainable_parameters"])
         if excess := list(_excess(memory, candidate.seconds, limits)):
             left_out.append(f"{row.name}: {'; '.join(excess)}" + _other_point(numbers, row, limits, on_gpu))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from raypeft.files import read_lines
 from raypeft.metrics.exact_match import normalise
 from raypeft.report.formatting import printable
 from raypeft.report.numbers import Numbers
@@ -78,7 +77,7 @@ def browsable(numbers: Numbers, budget: int = BUDGET) -> Browsable:
 def _systems(numbers: Numbers) -> Iterator[_System]:
     run, resolved = numbers.run, numbers.run.plan.resolved
     for row in numbers.cells:
-        if rows := list(read_lines(run.predictions_file(row.cell, row.test_set))):
+        if rows := run.predictions(run.predictions_file(row.cell, row.test_set)):
             joint = (
                 "" if row.test_set == row.cell.dataset else f", trained on {resolved.datasets[row.cell.dataset].title}"
             )
@@ -88,7 +87,7 @@ def _systems(numbers: Numbers) -> Iterator[_System]:
         jobs = [job for job in run.plan.icl_jobs if (job.model, job.dataset, job.examples) == icl.key]
         if icl.best and icl.seeds:
             job = next(job for job in jobs if job.seed == icl.seeds[0])
-            if rows := list(read_lines(run.icl_file(job).with_suffix(".jsonl"))):
+            if rows := run.predictions(run.icl_file(job).with_suffix(".jsonl")):
                 examples = f"{icl.examples} example{'' if icl.examples == 1 else 's'}, seed {job.seed}"
                 yield _System(f"{resolved.models[icl.model].title}, ICL with {examples}", icl.dataset, rows)
 
@@ -104,7 +103,7 @@ def _chosen(size: int, share: float) -> list[int]:
 
 def _items(systems: Sequence[_System], places: Sequence[int]) -> list[list[str]]:
     longest = max(systems, key=lambda system: len(system.rows)).rows
-    return [[printable(str(longest[place][key])) for key in ("id", "intent", "reference")] for place in places]
+    return [[printable(str(longest[place].get(key, ""))) for key in ("id", "intent", "reference")] for place in places]
 
 
 def _row(rows: Sequence[dict[str, Any]], place: int) -> list[Any]:

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from raypeft.files import read_json
 from raypeft.report.formatting import counts, last_line
 from raypeft.report.metrics import Metrics, flatten
-from raypeft.report.trials import RUNNING, Trial
+from raypeft.report.trials import Trial
 from raypeft.run import Run
+from raypeft.runs.records import State
 from raypeft.spec.plan import Cell
 
 
@@ -19,8 +20,8 @@ class CellRow:
 
     Attributes:
         test_set: the data set it is tested on: the cell's own, or one of those that a joint one joins.
-        state: `tested`, `test failed`, `no usable trial`, `selected`, `searching` or `not begun`.
-        note: why numbers are missing; for a tested cell the run it was taken over from, if any.
+        state: `tested`, `test failed`, `no usable trial`, `damaged`, `selected`, `searching` or `not begun`.
+        note: why numbers are missing; for a tested cell what is damaged, or the run it was taken over from, if any.
         error: traceback of a failed test.
         selection: content of `selection.json` where a trial was selected, else empty.
         metrics: `em@k`, `codebleu`, `codebleu_flat` and `chrf` of the test, in percent.
@@ -71,12 +72,15 @@ def read_cells(run: Run, trials: Sequence[Trial], metric: str, icl: Mapping[tupl
 
 def _cell_row(run: Run, cell: Cell, dataset: str, trials: Counter[str]) -> CellRow:
     selection, test = run.selection(cell), run.test(cell, dataset)
-    failure = read_json(run.test_file(cell, dataset).with_suffix(".error.json"))
-    planned, ended = run.plan.resolved.study.trials, trials.total() - trials[RUNNING]
+    failure = run.failure(run.test_file(cell, dataset))
+    damage = _damage(run, run.selection_file(cell), run.test_file(cell, dataset))
+    planned, ended = run.plan.resolved.study.trials, trials.total() - trials[State.RUNNING]
     note: str | None = None
     if test:
         state = "tested"
-        note = f"taken over from {origin}" if (origin := (selection or {}).get("origin")) else None
+        note = damage or (f"taken over from {origin}" if (origin := (selection or {}).get("origin")) else None)
+    elif damage:
+        state, note = "damaged", damage
     elif selection and selection["trial"] is None:
         state, note = "no usable trial", selection["reason"]
     elif failure:
@@ -96,9 +100,15 @@ def _cell_row(run: Run, cell: Cell, dataset: str, trials: Counter[str]) -> CellR
         selection=selection if selection and selection["trial"] is not None else {},
         metrics=flatten(test["metrics"]) if test else {},
         items=test["metrics"]["items"] if test else None,
-        test_seconds=test["seconds"] if test else None,
+        test_seconds=test.get("seconds") if test else None,
         trials=trials,
     )
+
+
+def _damage(run: Run, *files: Path) -> str | None:
+    """What is wrong with files of a cell, where anything is."""
+    found = [f"{file.name}: {fault.what}" for file in files if (fault := run.reading.faults.get(file))]
+    return "; ".join(found) or None
 
 
 def _mark_best(rows: list[CellRow], metric: str) -> list[CellRow]:

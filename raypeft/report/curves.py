@@ -8,16 +8,18 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from raypeft.report import palette
-from raypeft.report.trials import FAILED, RUNNING, Trial
+from raypeft.report.trials import Trial
+from raypeft.runs.records import FAILED, State
 
 # Times the loss before training from where a curve is cut off, so that one that diverges does not flatten the others.
 _DIVERGED = 2.0
 
 # How the curve of a trial in each state looks, and the marker it ends with.
 _LOOKS = {
-    "finished": (palette.GREEN, "-", "o"),
-    "stopped": (palette.MUTED, "-", "x"),
-    RUNNING: (palette.PINK, "--", ">"),
+    State.FINISHED: (palette.GREEN, "-", "o"),
+    State.STOPPED: (palette.MUTED, "-", "x"),
+    State.PAUSED: (palette.PINK, ":", ">"),
+    State.RUNNING: (palette.PINK, "--", ">"),
     **{state: (palette.ORANGE, "-", "X") for state in FAILED},
 }
 
@@ -74,8 +76,10 @@ def _scale(axes: Axes, trials: Sequence[Trial]) -> float:
     untrained = [trial.curve[0].loss for trial in trials if trial.curve]
     top = min(max(losses), _DIVERGED * max(untrained))
     axes.set_yscale("log")
-    axes.set_ylim(min(losses) / 1.15, top * 1.1)
-    decades = max(losses) > 10 * min(losses)
+    low = min((loss for loss in losses if loss > 0), default=1.0)  # zero has no place on the scale
+    top = max(top, low)
+    axes.set_ylim(low / 1.15, top * 1.1)
+    decades = max(losses) > 10 * low
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -66,7 +66,7 @@ def hyperparameters(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {setting(value)}" for name, value in values.items())
 
 
-def counts(values: Mapping[str, int]) -> str:
+def counts(values: Mapping[Any, int]) -> str:
     """Numbers of things by state, such as `1 finished, 3 stopped`."""
     return ", ".join(f"{number} {state}" for state, number in values.items() if number)
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from raypeft.files import read_json
 from raypeft.report.formatting import last_line
 from raypeft.report.metrics import Spread, flatten
 from raypeft.run import Run
@@ -62,16 +61,23 @@ def _icl_row(run: Run, jobs: Sequence[IclJob]) -> IclRow:
     errors = {
         job.seed: failure["error"]
         for job in jobs
-        if job.seed not in done and (failure := read_json(run.icl_file(job).with_suffix(".error.json")))
+        if job.seed not in done and (failure := run.failure(run.icl_file(job)))
     }
-    open_seeds = [str(job.seed) for job in jobs if job.seed not in done and job.seed not in errors]
+    damaged = {
+        job.seed: fault.what
+        for job in jobs
+        if job.seed not in errors and (fault := run.reading.faults.get(run.icl_file(job)))
+    }
+    open_seeds = [str(job.seed) for job in jobs if job.seed not in {*done, *errors, *damaged}]
     notes = [f"seed {seed} failed: {last_line(error)}" for seed, error in errors.items()]
+    notes += [f"the result of seed {seed} is damaged: {what}" for seed, what in damaged.items()]
     if open_seeds:
         notes.append(f"not run yet: seed{'s' if len(open_seeds) > 1 else ''} {', '.join(open_seeds)}")
     blocks = [flatten(result["metrics"]) for result in results]
     keys = dict.fromkeys(key for block in blocks for key in block)
     values = {key: tuple(value for block in blocks if (value := block.get(key)) is not None) for key in keys}
     memory = [result["peak_memory_mib"] for result in results if result.get("peak_memory_mib") is not None]
+    seconds = [result["seconds"] for result in results if result.get("seconds") is not None]
     return IclRow(
         model=jobs[0].model,
         dataset=jobs[0].dataset,
@@ -83,7 +89,7 @@ def _icl_row(run: Run, jobs: Sequence[IclJob]) -> IclRow:
         errors=errors,
         metrics={key: Spread(numbers) for key, numbers in values.items() if numbers},
         items=results[0]["metrics"]["items"] if results else None,
-        seconds=fmean(result["seconds"] for result in results) if results else None,
+        seconds=fmean(seconds) if seconds else None,
         peak_memory_mib=max(memory, default=None),
     )
 

@@ -30,7 +30,7 @@ def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> s
         tables: by their names: comparison, cells, icl and trials, and those of the paper.
         figures: drawn from the same numbers.
     """
-    run = numbers.run
+    run, predictions = numbers.run, browsable(numbers)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     return (
         _environment()
@@ -44,7 +44,7 @@ def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> s
             tables=tables,
             paper=[table for name, table in tables.items() if name.startswith("paper-")],
             figures=figures,
-            predictions=browsable(numbers),
+            predictions=predictions,
             script=Markup(script),
             script_hash=b64encode(sha256(script.encode()).digest()).decode(),
             failures=list(_failures(numbers)),
@@ -81,6 +81,8 @@ def _facts(numbers: Numbers) -> list[tuple[str, str]]:
     if numbers.last_record is not None:
         moment = datetime.fromtimestamp(numbers.last_record, UTC)
         facts.append(("Last record of the sweep", f"{moment:%Y-%m-%d %H:%M} UTC"))
+    if damaged := numbers.run.faults():
+        facts.append(("Damaged files, left out", "; ".join(damaged)))
     return facts
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from raypeft.files import read_lines
 from raypeft.metrics.python_code import tokenize
 from raypeft.report import palette
 from raypeft.report.paper import ICL, JOINT, Compared, Paper, PaperRow, published, title
@@ -59,7 +58,7 @@ def _lengths(paper: Paper) -> Figure | None:
     run = paper.numbers.run
     for row in paper.numbers.cells:
         if row.test_set in published()["datasets"] and row.state == "tested" and row.test_set not in lengths:
-            rows = read_lines(run.predictions_file(row.cell, row.test_set))
+            rows = run.predictions(run.predictions_file(row.cell, row.test_set))
             lengths[row.test_set] = [len(tokenize(item["reference"])) for item in rows]
     if not any(lengths.values()):
         return None

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
-from raypeft.files import read_lines
 from raypeft.metrics.exact_match import match_rank
 from raypeft.run import Run
 from raypeft.spec.plan import Cell
@@ -29,11 +27,11 @@ class Sample:
 
 def read_samples(run: Run, cell: Cell, dataset: str) -> list[Sample]:
     """The first items of a cell's test on a data set; empty before it is tested."""
-    rows = islice(read_lines(run.predictions_file(cell, dataset)), SAMPLE)
+    rows = run.predictions(run.predictions_file(cell, dataset))[:SAMPLE]
     return [
         Sample(
-            id=row["id"],
-            intent=row["intent"],
+            id=str(row["id"]),
+            intent=row.get("intent", ""),
             reference=row["reference"],
             candidates=row["candidates"],
             rank=match_rank(row["reference"], row["candidates"]),

@@ -1,9 +1,8 @@
 """Scores of single items: as their test wrote them, else computed from its predictions and kept with the report."""
 
+from contextlib import suppress
 from pathlib import Path
-from zipfile import BadZipFile
 
-from raypeft.files import read_lines
 from raypeft.metrics.items import ItemScores, measure
 from raypeft.run import Run, scores_file
 
@@ -16,24 +15,26 @@ def read_scores(run: Run, predictions: Path) -> ItemScores | None:
         predictions: a file of predictions in its folder.
     """
     kept = run.report_folder / "scores" / scores_file(predictions).relative_to(run.folder)
+    digest = run.digest(predictions)
     for path in (scores_file(predictions), kept):
-        if (scores := _load(path, predictions)) is not None:
+        if (scores := _load(path, predictions, digest)) is not None:
             return scores
-    rows = list(read_lines(predictions))
+    rows = run.predictions(predictions)
     if not rows:
         return None
     scores = measure(
-        [row["id"] for row in rows], [row["reference"] for row in rows], [row["candidates"] for row in rows]
+        [str(row["id"]) for row in rows], [row["reference"] for row in rows], [row["candidates"] for row in rows]
     )
-    scores.save(kept)
+    with suppress(OSError):  # a folder that is only read from; what is kept saves time, no more
+        scores.save(kept, digest)
     return scores
 
 
-def _load(path: Path, predictions: Path) -> ItemScores | None:
-    """A file of scores, unless it is damaged or older than the predictions."""
+def _load(path: Path, predictions: Path, digest: str | None) -> ItemScores | None:
+    """A file of scores, unless it is damaged, older than the predictions or of others."""
     try:
         if path.stat().st_mtime_ns < predictions.stat().st_mtime_ns:
             return None
-        return ItemScores.load(path)
-    except (OSError, ValueError, KeyError, BadZipFile):
+        return ItemScores.load(path, digest)
+    except (OSError, ValueError):
         return None

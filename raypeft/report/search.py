@@ -1,7 +1,7 @@
 """What the search says of hyperparameters: slices of the loss along each, and their importance by Optuna."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from raypeft.report import palette
 from raypeft.report.trials import Trial
 from raypeft.run import Run
+from raypeft.runs.reading import Fault
+from raypeft.runs.records import State
 from raypeft.spec.plan import Cell
 from raypeft.spec.technique import Dimension
 
@@ -39,16 +41,22 @@ def read_importance(run: Run, cells: Sequence[Cell]) -> list[Importance]:
 
     A trial that was stopped takes part with the lowest loss it had reached, as the search itself saw it.
     """
-    if not run.optuna_file.exists() or run.plan.resolved.study.trials < ENOUGH:
+    if not run.optuna_file.is_file() or run.plan.resolved.study.trials < ENOUGH:
         return []
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return list(_read_importance(run, cells))
+    except Exception as error:  # Optuna stumbles over a damaged journal anywhere
+        run.reading.faults[run.optuna_file] = Fault(f"cannot be read ({type(error).__name__})", mendable=True)
+        return []
+
+
+def _read_importance(run: Run, cells: Sequence[Cell]) -> Iterator[Importance]:
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(run.optuna_file)))
-    found = []
     for study in storage.get_all_studies():
         trials = [trial for one in storage.get_all_trials(study._study_id, deepcopy=False) if (trial := _ended(one))]
         if study.study_name in {cell.id for cell in cells} and len(trials) >= ENOUGH:
-            found.append(Importance(Cell.parse(study.study_name), len(trials), _importance(trials)))
-    return found
+            yield Importance(Cell.parse(study.study_name), len(trials), _importance(trials))
 
 
 def _ended(trial: FrozenTrial) -> FrozenTrial | None:
@@ -106,7 +114,7 @@ def draw_slices(trials: Sequence[Trial], space: Mapping[str, Dimension]) -> Figu
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (name, dimension) in zip(panels, space.items(), strict=False):
         own = [trial for trial in drawn if trial.hyperparameters.get(name) is not None]
-        _slice(axes, name, dimension, [(trial, (trial.best_loss or 0.0) / best[trial.cell]) for trial in own])
+        _slice(axes, name, dimension, [(trial, _ratio(trial.best_loss or 0.0, best[trial.cell])) for trial in own])
     for axes in panels[len(space) :]:
         axes.set_axis_off()
     for axes in panels[::columns]:
@@ -114,12 +122,17 @@ def draw_slices(trials: Sequence[Trial], space: Mapping[str, Dimension]) -> Figu
     return figure
 
 
+def _ratio(loss: float, best: float) -> float:
+    """How many times the best loss of its cell a loss is."""
+    return loss / best if best else (1.0 if not loss else float("inf"))
+
+
 def _slice(axes: Axes, name: str, dimension: Dimension, points: Sequence[tuple[Trial, float]]) -> None:
     values = [trial.hyperparameters[name] for trial, _ in points]
     options = list(dict.fromkeys(map(str, sorted(values, key=_order))))
     ranged = dimension.choice is None and all(isinstance(value, int | float) for value in values)
     for (trial, ratio), value in zip(points, values, strict=True):
-        finished = trial.state == "finished"
+        finished = trial.state == State.FINISHED
         axes.plot(
             [float(value) if ranged else options.index(str(value))],
             [min(ratio, _HIGHEST)],

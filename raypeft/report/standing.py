@@ -7,7 +7,8 @@ from itertools import pairwise
 from statistics import fmean, median
 
 from raypeft.report.numbers import Numbers
-from raypeft.report.trials import RUNNING, Trial
+from raypeft.report.trials import Trial
+from raypeft.runs.records import State
 
 # A silence many times longer than usual between two records is a pause of the whole run, not work.
 _PAUSE = 20
@@ -35,7 +36,7 @@ class Standing:
     @property
     def trials_ended(self) -> int:
         """Trials that have ended, in whatever way."""
-        return sum(self.trials.values()) - self.trials.get(RUNNING, 0)
+        return sum(self.trials.values()) - self.trials.get(State.RUNNING, 0)
 
 
 def standing(numbers: Numbers) -> Standing:
@@ -53,15 +54,15 @@ def standing(numbers: Numbers) -> Standing:
 
 def _estimate(numbers: Numbers) -> tuple[float | None, str]:
     """Work left at the pace so far: trials of a cell cost what its ended ones did, else those of its model."""
-    ended = [trial for trial in numbers.trials if trial.state != RUNNING]
+    ended = [trial for trial in numbers.trials if trial.state != State.RUNNING]
     if len(ended) == numbers.run.plan.trials:
         return None, "the sweep is done"
     work = 0.0
     for row in numbers.searched:
         trials = numbers.trials_of(row.cell)
-        like = [trial for trial in trials if trial.state != RUNNING]
+        like = [trial for trial in trials if trial.state != State.RUNNING]
         like = like or [trial for trial in ended if trial.cell.model == row.cell.model]
-        open_trials = [_seconds(trial) for trial in trials if trial.state == RUNNING]
+        open_trials = [_seconds(trial) for trial in trials if trial.state == State.RUNNING]
         waiting = numbers.run.plan.resolved.study.trials - len(trials)
         if not open_trials and not waiting:
             continue

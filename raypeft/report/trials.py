@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypeft.run import Run
+from raypeft.runs.reading import Fault
+from raypeft.runs.records import State
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import PAPERS_POINT, ResolvedStudy
-
-RUNNING = "running"
-FAILED = ("nan", "oom", "error")
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Trial:
     """One trial, as far as the record goes.
 
     Attributes:
-        state: `finished`, `stopped`, `nan`, `oom`, `error`, or `running` for one whose end is not recorded.
+        state: how it has ended, or `running` where no end is recorded.
         reason: why it ended, where there is more to say than its state.
         paper_point: whether its hyperparameters are the paper's; none while unknown.
         reports: number of the last report.
@@ -40,7 +39,7 @@ class Trial:
     name: str
     cell: Cell
     number: int
-    state: str
+    state: State
     reason: str | None
     hyperparameters: Mapping[str, Any]
     paper_point: bool | None
@@ -69,11 +68,25 @@ def read_trials(run: Run) -> list[Trial]:
     for row in run.reports():
         reports.setdefault(row["trial"], {})[row["report"]] = row
     ended = {row["trial"]: row for row in run.trials()}
+    _note_lost(run, reports, ended)
     begun = dict.fromkeys([*reports, *ended])
     resolved = run.plan.resolved
     trials = [_trial(resolved, name, reports.get(name, {}), ended.get(name), selected.get(name)) for name in begun]
     order = {cell: index for index, cell in enumerate(run.plan.cells)}
     return sorted(trials, key=lambda trial: (order[trial.cell], trial.number))
+
+
+def _note_lost(run: Run, reports: dict[str, dict[int, dict[str, Any]]], ended: dict[str, dict[str, Any]]) -> None:
+    """Keep in mind that the ledger has lost reports of trials that have ended."""
+    lost = [
+        name
+        for name, row in ended.items()
+        if sum(one["validation_loss"] is not None for one in reports.get(name, {}).values()) < (row["reports"] or 0)
+    ]
+    if lost:
+        listed = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
+        what = f"has lost reports of {len(lost)} ended trials ({listed})"
+        run.reading.faults.setdefault(run.reports_file, Fault(what, mendable=True))
 
 
 def _trial(
@@ -86,7 +99,7 @@ def _trial(
     curve = tuple(
         Point(number, row["epoch"], row["validation_loss"])
         for number, row in sorted(reports.items())
-        if row["validation_loss"] is not None
+        if row["validation_loss"] is not None and "epoch" in row
     )
     row = end or _so_far(reports, curve)
     cell, point = Cell.parse(row["cell"]), row.get("hyperparameters", {})
@@ -94,9 +107,9 @@ def _trial(
         name=name,
         cell=cell,
         number=row["number"],
-        state=row["state"],
+        state=State(row["state"]),
         reason=row["reason"],
-        hyperparameters=point,
+        hyperparameters=point or {},
         paper_point=resolved.point_name(cell.technique, point) == PAPERS_POINT if point else None,
         reports=max(reports, default=0),
         best_report=row["best_report"],
@@ -118,7 +131,7 @@ def _so_far(reports: dict[int, dict[str, Any]], curve: tuple[Point, ...]) -> dic
     measured = [row["em@10"] for row in reports.values() if row.get("em@10") is not None]
     return {
         **last,
-        "state": RUNNING,
+        "state": State.RUNNING,
         "reason": None,
         "best_report": best.report if best else None,
         "best_loss": best.loss if best else None,

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from raypeft.run import Run
+from raypeft.runs.records import USABLE
 from raypeft.training.checkpoint import merit, sound
-
-USABLE = ("finished", "stopped")
 
 
 def keep_best(run: Run, ended: Iterable[Mapping[str, Any]]) -> None:

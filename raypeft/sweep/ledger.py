@@ -5,8 +5,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from raypeft.files import append_line
 from raypeft.run import Run
+from raypeft.runs.kinds import REPORT, TRIAL
+from raypeft.runs.reading import append_record
+from raypeft.runs.records import State
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import PAPERS_POINT
 from raypeft.training.checkpoint import merit
@@ -63,7 +65,7 @@ class Ledger:
     def record(self, trial: str, cell: Cell, number: int, report: Mapping[str, Any]) -> Report:
         """Record a report, durable when this returns."""
         row = {"trial": trial, "cell": cell.id, "number": number, **report, "time": time.time()}
-        append_line(self.run.reports_file, row)
+        append_record(self.run.reports_file, REPORT, row)
         self.history.append(row)
         self.reports[trial].append(row)
         return row
@@ -74,12 +76,12 @@ class Ledger:
         cell: Cell,
         number: int,
         hyperparameters: Mapping[str, Any],
-        state: str,
+        state: State,
         reason: str | None = None,
         error: str | None = None,
         transient: bool = False,
     ) -> dict[str, Any]:
-        """Record the end of a trial, once: `finished`, `stopped`, `nan`, `oom`, `error` or `skipped`."""
+        """Record the end of a trial, once."""
         if trial in self.ended:
             return self.ended[trial]
         reports = [row for row in self.reports.get(trial, []) if row["validation_loss"] is not None]
@@ -105,7 +107,7 @@ class Ledger:
             row["transient"] = True
         if notices := self.notices.get(trial):
             row["notices"] = notices
-        append_line(self.run.trials_file, row)
+        append_record(self.run.trials_file, TRIAL, row)
         self.ended[trial] = row
         return row
 

@@ -9,6 +9,7 @@ from raypeft import disk
 from raypeft.files import write_text
 from raypeft.interruption import GRACE_SECONDS, Interruption
 from raypeft.progress import Progress
+from raypeft.runs.records import State
 from raypeft.spec.plan import Cell, Plan
 from raypeft.sweep.faults import death_of, in_a_line, is_memory_kill
 from raypeft.sweep.keeping import keep_best
@@ -22,7 +23,6 @@ from raypeft.training.checkpoint import last
 
 WORKER_DEATHS = 3
 FAILURES_OF_A_CELL = 3
-PAUSED = "paused"
 REPORT_KEYS = (
     "report",
     "epoch",
@@ -42,8 +42,8 @@ REPORT_KEYS = (
     "error",
 )
 REASONS = {
-    "nan": "the validation loss was not a finite number",
-    "oom": "out of memory",
+    State.NAN: "the validation loss was not a finite number",
+    State.OOM: "out of memory",
 }
 
 
@@ -113,7 +113,7 @@ class Recorder(tune.Callback):
         report = {key: result[key] for key in REPORT_KEYS if key in result}
         if notice := result.get("notice"):
             self._note(config["trial"], notice)
-        if report.get("end") == PAUSED:
+        if report.get("end") == State.PAUSED:
             if fault := result.get("fault"):
                 self._pause(fault)
             return
@@ -145,7 +145,7 @@ class Recorder(tune.Callback):
         """Called by Ray when a trial's worker has died too often."""
         death = death_of(trial)
         fault = f"its worker died {WORKER_DEATHS + 1} times without getting further ({in_a_line(death)})"
-        state = "oom" if is_memory_kill(death) else "error"
+        state = State.OOM if is_memory_kill(death) else State.ERROR
         end = {"end": state, "fault": fault, "error": f"see {trial.error_file}"}
         self._end(trial.config["cell"], trial.config["number"], end)
 
@@ -166,7 +166,7 @@ class Recorder(tune.Callback):
 
     def _skip_hopeless(self, cell: Cell) -> None:
         """Skip what is left of a cell whose trials fail for reasons that another try would meet again."""
-        failed = [row for row in self.ledger.of(cell) if row["state"] == "error" and not row.get("transient")]
+        failed = [row for row in self.ledger.of(cell) if row["state"] == State.ERROR and not row.get("transient")]
         if len(failed) < FAILURES_OF_A_CELL:
             return
         self.searcher.drop(cell)
@@ -178,14 +178,14 @@ class Recorder(tune.Callback):
                 and name not in self.searcher.suggested
             ):
                 reason = f"{len(failed)} trials of its cell failed: {failed[-1]['reason']}"
-                self.progress.trial_ended(self.ledger.end(name, cell, number, {}, "skipped", reason=reason))
+                self.progress.trial_ended(self.ledger.end(name, cell, number, {}, State.SKIPPED, reason=reason))
 
     def _end(self, cell_id: str, number: int, report: Mapping[str, Any]) -> None:
         cell = Cell.parse(cell_id)
         name = cell.trial_name(number)
         if name in self.ledger.ended:
             return
-        state = report.get("end") or "stopped"
+        state = State(report.get("end") or State.STOPPED)
         row = self.ledger.end(
             name,
             cell,
@@ -200,7 +200,7 @@ class Recorder(tune.Callback):
         self.labels.remove(name)
         self.tensorboard.ended(row)
         self.progress.trial_ended(row)
-        if state == "error":
+        if state == State.ERROR:
             self._skip_hopeless(cell)
         self._forget(cell)
 
@@ -209,12 +209,12 @@ class Recorder(tune.Callback):
         if self.plan.resolved.study.resources.keep_checkpoints == "best":
             keep_best(self.run, self.ledger.of(cell))
 
-    def _reason(self, name: str, state: str, report: Mapping[str, Any]) -> str | None:
-        if state == "error":
+    def _reason(self, name: str, state: State, report: Mapping[str, Any]) -> str | None:
+        if state == State.ERROR:
             return str(report["fault"])
-        if state == "oom" and (fault := report.get("fault")):
+        if state == State.OOM and (fault := report.get("fault")):
             return f"{REASONS[state]}: {fault}"
-        return self.scheduler.stopped.get(name) if state == "stopped" else REASONS.get(state)
+        return self.scheduler.stopped.get(name) if state == State.STOPPED else REASONS.get(state)
 
 
 class Halt(tune.Stopper):

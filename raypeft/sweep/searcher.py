@@ -13,12 +13,13 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from raypeft.files import repair_lines
+from raypeft.runs.records import State
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.technique import Dimension
 from raypeft.sweep.ledger import Ledger
 from raypeft.sweep.objective import objective_of
 
-STATES = {"finished": TrialState.COMPLETE, "error": TrialState.FAIL}
+STATES = {State.FINISHED: TrialState.COMPLETE, State.ERROR: TrialState.FAIL}
 
 
 class CellSearcher(Searcher):
@@ -27,6 +28,7 @@ class CellSearcher(Searcher):
 
     All studies lie in one journal (`optuna.storages.JournalStorage`). A suggestion depends only on the study's seed,
     the cell, the trial's number and the cell's history, so that an interrupted search goes on as it would have.
+    What the ledger holds has happened: a journal that says otherwise, or more, is written anew from it.
     A trial that ASHA stopped counts as pruned, with what it has reported so far.
     """
 
@@ -43,8 +45,8 @@ class CellSearcher(Searcher):
         self.rebuilt = False
         journal = ledger.run.optuna_file
         Path(f"{journal}.lock").unlink(missing_ok=True)  # of a process that died with it
-        self._points = _points(ledger)
-        if not self._opens(journal):
+        self._points = _points(ledger, plan)
+        if not self._opens(journal, ledger):
             journal.unlink(missing_ok=True)
             self._storage = storage(journal)
             self._studies.clear()
@@ -95,7 +97,7 @@ class CellSearcher(Searcher):
     def conclude(self, row: Mapping[str, Any]) -> None:
         """Record how a trial ended."""
         study = self._study(Cell.parse(row["cell"]))
-        state = STATES.get(row["state"], TrialState.PRUNED)
+        state = _state(row)
         study.tell(row["number"], row[self.objective.best] if state == TrialState.COMPLETE else None, state=state)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -107,25 +109,36 @@ class CellSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the state."""
 
-    def _opens(self, journal: Path) -> bool:
+    def _opens(self, journal: Path, ledger: Ledger) -> bool:
         """Open the journal; whether it can be read, its trials are whole, and none differs from the ledger's."""
         if repair_lines(journal) > 1:
             return False
         try:
             self._storage = storage(journal)
-            return all(self._agrees(cell) for cell in self.plan.cells)
+            return all(self._agrees(cell, ledger) for cell in self.plan.cells)
         except Exception:  # a line is missing, and Optuna fails at whatever refers to it
             return False
 
-    def _agrees(self, cell: Cell) -> bool:
+    def _agrees(self, cell: Cell, ledger: Ledger) -> bool:
+        """Whether the journal says of a cell's trials nothing but what the ledger does.
+
+        A point that only the journal knows stays the trial's, which may have trained with it.
+        """
         if self._study(cell).direction.name.lower() != self.objective.direction:
             return False
         technique, space = self.plan.resolved.techniques[cell.technique], self._space(cell).keys()
-        drawn = {cell.trial_name(trial.number): trial.params for trial in _asked(self._study(cell))}
-        return all(
-            params.keys() == space and (name not in self._points or technique.from_drawn(params) == self._points[name])
-            for name, params in drawn.items()
-        )
+        for trial in _asked(self._study(cell)):
+            name = cell.trial_name(trial.number)
+            if trial.params.keys() != space:
+                return False
+            if technique.from_drawn(trial.params) != self._points.setdefault(name, technique.from_drawn(trial.params)):
+                return False
+            if trial.state.is_finished() and (name not in ledger.ended or trial.state != _state(ledger.ended[name])):
+                return False
+            said = {row["report"]: self.objective.of(row) for row in ledger.reports.get(name, [])}
+            if not trial.intermediate_values.items() <= said.items():
+                return False
+        return True
 
     def _study(self, cell: Cell) -> optuna.Study:
         if cell.id not in self._studies:
@@ -155,7 +168,8 @@ class CellSearcher(Searcher):
         """
         study, technique = self._study(cell), self.plan.resolved.techniques[cell.technique]
         names = [cell.trial_name(number) for number in range(self.plan.resolved.study.trials)]
-        known = max((number + 1 for number, name in enumerate(names) if name in self._points), default=0)
+        begun = self._points.keys() | ledger.reports.keys()
+        known = max((number + 1 for number, name in enumerate(names) if name in begun), default=0)
         while (number := len(_asked(study))) < known:
             if names[number] in self._points and len(study.get_trials(deepcopy=False)) == number:
                 study.enqueue_trial(technique.to_drawn(self._points[names[number]]))
@@ -187,10 +201,20 @@ def _asked(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
 
 
-def _points(ledger: Ledger) -> dict[str, dict[str, Any]]:
+def _state(end: Mapping[str, Any]) -> TrialState:
+    """What Optuna calls how a trial has ended."""
+    return STATES.get(end["state"], TrialState.PRUNED)
+
+
+def _points(ledger: Ledger, plan: Plan) -> dict[str, dict[str, Any]]:
     """Hyperparameters of every trial that has reported or ended, by name."""
+    searched = {cell.id: plan.resolved.techniques[cell.technique].search.keys() for cell in plan.cells}
     rows = [*ledger.history, *ledger.ended.values()]
-    return {row["trial"]: row["hyperparameters"] for row in rows if row.get("hyperparameters")}
+    return {
+        row["trial"]: row["hyperparameters"]
+        for row in rows
+        if row.get("hyperparameters") and row["hyperparameters"].keys() == searched[row["cell"]]
+    }
 
 
 def storage(path: Path) -> optuna.storages.JournalStorage:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from raypeft.files import write_json
+from raypeft.files import read_json, write_json
 
 MARKER = "report.json"
 SEAL = "seal"
@@ -88,7 +88,7 @@ def merit(report: Mapping[str, Any], select_by: SelectBy) -> tuple[float, float]
     loss = float("inf") if loss is None else loss
     if select_by == "loss":
         return (loss, 0.0)
-    return (-report["em@10"] if report["em@10_computed"] else 1.0, loss)
+    return (-report["em@10"] if report.get("em@10_computed") else 1.0, loss)
 
 
 def best(folder: Path, select_by: SelectBy) -> Checkpoint | None:
@@ -129,11 +129,13 @@ def prune(folder: Path, select_by: SelectBy) -> None:
 def _read(checkpoint: Path) -> Checkpoint | None:
     """A checkpoint by its marker, none where that is missing or damaged."""
     try:
-        content = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+        content = read_json(checkpoint / MARKER)
         mark = content[SEAL]
         if mark.pop("sha256") != _own_digest(content):
             return None
         files = {name: (size, digest) for name, (size, digest) in mark["files"].items()}
+        if any(Path(name).name != name for name in files):
+            return None
         report = {key: value for key, value in content.items() if key != SEAL}
         return Checkpoint(checkpoint, report, mark["since"], files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -38,7 +38,8 @@ def finish(searcher: CellSearcher, ledger: Ledger, config: dict[str, Any]) -> No
     rate = config["hyperparameters"]["learning_rate"]
     loss = abs(rate - 1e-3) / 1e-3
     for report in range(3):
-        row = {"report": report, "validation_loss": loss + 1 / (report + 1), "em@10": 0.0, "em@10_computed": True,
+        row = {"report": report, "epoch": 0.2 * report, "step": report, "validation_loss": loss + 1 / (report + 1),
+               "em@10": 0.0, "em@10_computed": True,
                "training_seconds": 1.0, "evaluation_seconds": 1.0, "peak_memory_mib": 1.0,
                "trainable_parameters": 1, "parameters": 2}  # fmt: skip
         searcher.observe(ledger.record(config["trial"], cell, config["number"], row))

@@ -1,0 +1,1 @@
+"""The run folder: what its files hold, and how they are read."""
