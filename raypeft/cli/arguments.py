@@ -65,12 +65,14 @@ def find_run(text: str) -> Run:
 
 def say_faults() -> None:
     """Say which files of the run that was read are damaged, apart from the output."""
+    from raypeft.cli.output import echo
+
     while _read:
         run = _read.pop()
         for line in run.faults()[:SHOWN]:
-            typer.echo(f"raypeft: {one_line(line)[:LONGEST]}", err=True)
+            echo(f"raypeft: {one_line(line)[:LONGEST]}", err=True)
         if any(fault.mendable for fault in run.reading.faults.values()):
-            typer.echo("What is damaged is left out. raypeft study mends it, or says what it cannot mend.", err=True)
+            echo("What is damaged is left out. raypeft study mends it, or says what it cannot mend.", err=True)
 
 
 def find_cell(run: Run, text: str) -> Cell:

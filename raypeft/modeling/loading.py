@@ -136,6 +136,11 @@ def warm_base(
     return _warm[key]
 
 
+def discard_warm() -> None:
+    """Let go of the warm base model, so that another process can have its memory."""
+    _warm.clear()
+
+
 def load_base(
     name: str,
     entry: ModelEntry,
