@@ -102,9 +102,11 @@ def _parsed(line: str) -> Any:
     if not line.isascii() and _NOT_UTF8.search(line):
         return BadRow("is not UTF-8")
     try:
-        return json.loads(line.strip(), object_pairs_hook=_object)
+        return json.loads(line.rstrip("\r\n"), object_pairs_hook=_object)
     except BadRow as error:
         return error
+    except json.JSONDecodeError as error:
+        return BadRow(f"is not JSON: {error.msg} at column {error.colno}")
     except (ValueError, RecursionError) as error:
         return BadRow(_reason(error))
 

@@ -72,6 +72,20 @@ def test_all_bad_rows_of_a_file_are_one_message(call: Call, folder: Path) -> Non
     ]
 
 
+def test_a_plan_names_the_bad_rows_of_its_data(call: Call, folder: Path, tmp_path: Path) -> None:
+    (folder / "train.jsonl").write_text(TRAIN + '{"nl": 5, "cmd": "x"}\n[]\n')
+    catalogue = "catalogue: {datasets: {mine: {title: Mine, folder: mine}}}\n"
+    study = "question: Which?\nmodels: [tiny-decoder]\ndatasets: [mine]\ntechniques: [lora]\n"
+    (tmp_path / "own.yaml").write_text(study + catalogue)
+    ended = call("study", "own.yaml", "--plan")
+    assert ended.code == 0
+    assert ended.out.splitlines()[-3:] == [
+        "Missing    mine: mine/train.jsonl: 2 rows cannot be used",
+        "line 4: intent and code must be texts",
+        "line 5: is not a JSON object",
+    ]
+
+
 @pytest.mark.parametrize("name", ["", "~nouser/x", "x" * 5000, "x/" * 3000, "\x1b[31m"])
 def test_a_name_of_any_kind_is_answered(call: Call, name: str) -> None:
     ended = call("data", "check", name)

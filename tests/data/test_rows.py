@@ -83,12 +83,12 @@ def test_all_that_is_wrong_in_a_file_is_one_message(tmp_path: Path) -> None:
     wrong = [GOOD, b"{\n", b'{"nl": 5, "cmd": "b"}\n', b'{"nl": "a"}\n', b"\xff\n", b"[]\n"]
     assert refused(tmp_path / "a.jsonl", b"".join(wrong)) == (
         "a.jsonl: 5 rows cannot be used\n"
-        "line 2: is not JSON: Expecting property name enclosed in double quotes: line 2 column 1 (char 2)\n"
+        "line 2: is not JSON: Expecting property name enclosed in double quotes at column 2\n"
         "line 3: intent and code must be texts\n"
         "line 4: has no column 'cmd'\n"
         "line 5: is not UTF-8\n"
         "line 6: is not a JSON object"
-    ).replace("line 2 column 1 (char 2)", "line 1 column 2 (char 1)")
+    )
     many = refused(tmp_path / "a.jsonl", GOOD + b"{" + b"[" * 3000 + b"\n" * 1 + b"5\n" * 900).splitlines()
     assert (many[0], len(many), many[-1]) == ("a.jsonl: 901 rows cannot be used", 10, "and 893 more")
     assert len("\n".join(many)) < 1000
