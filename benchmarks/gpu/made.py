@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,7 @@ def random_llama(shape: Shape, quantization: Quantization | None, dtype: torch.d
     model.tie_weights()
     model.model.rotary_emb = type(model.model.rotary_emb)(config).to(device)
     if quantization is not None:
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)  # as quantization_config does
         model.is_loaded_in_4bit, model.is_loaded_in_8bit = quantization == "4bit", quantization == "8bit"
         keep_unpacked(model)
         token = torch.zeros((1, 1), dtype=torch.long, device=device)
