@@ -114,5 +114,5 @@ def _outcome(folder: Path) -> dict[str, Any]:
         "states": sorted({str(trial.get("state")) for trial in trials}),
         "tests": len(tests),
         "precisions": sorted({str(test.get("precision")) for test in tests}),
-        "gpus": manifest.get("hardware", {}).get("gpus"),
+        "gpus": manifest["gpus"],
     }
