@@ -27,6 +27,9 @@ from raypeft.spec.resolve import ResolvedStudy
 from raypeft.spec.sections import Attention, Precision
 from raypeft.spec.technique import Quantization
 
+# How every refusal of transformers to run a model's own code ends; it is a plain ValueError, told by nothing else.
+ASKS_FOR_CODE = "Please pass the argument `trust_remote_code=True` to allow custom code to be run."
+
 
 @dataclass
 class Base:
@@ -254,6 +257,6 @@ def _from_weights(model: Any, how: dict[str, Any]) -> Any:
 
 def _unloadable(name: str, source: str, error: Exception) -> UserError:
     hint = None
-    if "trust_remote_code" in str(error):
+    if isinstance(error, ValueError) and str(error).endswith(ASKS_FOR_CODE):
         hint = f"Read that code; catalogue.models.{name}.trust_remote_code: true lets it run."
     return UserError(f"cannot be loaded from {source}: {error}", where=f"models.{name}", hint=hint)
