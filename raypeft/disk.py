@@ -1,8 +1,11 @@
 """Disk space: how much is free, how much is wanted, and faults that say it has run out."""
 
 import errno
+import re
 import shutil
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from raypeft.errors import UserError
 from raypeft.hub.fetching import size
@@ -10,27 +13,32 @@ from raypeft.hub.fetching import size
 MIB = 2**20
 FLOOR = 32 * MIB
 CHECKPOINTS = 3  # of each running trial: the one that is written, while best and last are still there
-_TEXTS = (
-    "no space left on device",
-    "disk quota exceeded",
-    "os error 28",
-    "os error 122",
-    "unexpected pos",  # torch.save, which says no more than that its file is shorter than it should be
-)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# What `torch.save` says in a plain RuntimeError when its file is shorter than it should be, which is all it says.
+CUT = re.compile(r"\[enforce fail at inline_container\.cc:\d+\] \. unexpected pos \d+ vs \d+")
+# How an error of Rust's `std::io` is written, the end of what safetensors and tokenizers say in errors of their own.
+RUST = re.compile(r".*\(os error (\d+)\)", re.DOTALL)
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a fault, or what caused it, says that the disk is full or a quota used up.
-
-    Libraries that write in C++ or Rust raise kinds of their own, known by their text.
-    """
+    """Whether a fault, or what caused it, says that the disk is full or a quota used up."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if any(text in str(seen).lower() for text in _TEXTS):
+        if _says_full(seen):
             return True
         seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def _says_full(error: BaseException) -> bool:
+    """By its number; by exact text where C++ or Rust raise an error that has none."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    if type(error) is RuntimeError:
+        return CUT.match(str(error)) is not None
+    if type(error) is Exception or isinstance(error, SafetensorError):
+        number = RUST.fullmatch(str(error))
+        return number is not None and int(number[1]) in FULL
     return False
 
 

@@ -52,6 +52,29 @@ def test_an_error_is_known_by_what_caused_it() -> None:
     assert not disk.is_full(RuntimeError("out of memory"))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        TypeError("Unexpected position_ids in forward"),
+        ValueError("unexpected pos 3 vs 4"),
+        RuntimeError("Unexpected position of the token in line 3"),
+        RuntimeError("the argument says: no space left on device (os error 28)"),
+        KeyError("disk quota exceeded"),
+        Exception("os error 28 is what the text speaks of"),
+        OSError(errno.EIO, "no space left on device"),
+    ],
+)
+def test_words_alone_do_not_make_a_disk_full(error: Exception) -> None:
+    assert not disk.is_full(error)
+
+
+@pytest.mark.parametrize("number", [28, 122])
+def test_numbers_in_errors_of_rust_are_read(number: int) -> None:
+    """As tokenizers raises them."""
+    assert disk.is_full(Exception(f"Some words (os error {number})"))
+    assert not disk.is_full(Exception("No such file or directory (os error 2)"))
+
+
 def test_room_for_the_checkpoints_of_the_running_trials_is_kept() -> None:
     # 3 checkpoints of 100 MiB for each of 4 trials, and 32 MiB for everything else
     assert disk.reserve(100 * 2**20, 4) == (3 * 100 * 4 + 32) * 2**20

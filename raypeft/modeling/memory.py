@@ -1,7 +1,9 @@
 """Memory: peaks of a trial's phases, errors that say it ran out, and giving it back."""
 
 import ctypes
+import errno
 import gc
+import re
 import resource
 import sys
 from collections.abc import Mapping
@@ -14,7 +16,13 @@ import torch
 MIB = 2**20
 Phase = Literal["training", "decoding"]
 KEYS = ("training_memory_mib", "training_reserved_mib", "decoding_memory_mib", "decoding_reserved_mib")
-EXHAUSTED = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# What torch says in plain RuntimeErrors, which have no other mark: its allocator on a CPU, CUDA outside its allocator,
+# cuBLAS for want of a workspace.
+EXHAUSTED = re.compile(
+    r"\[enforce fail at alloc_cpu\.cpp:\d+\] .*DefaultCPUAllocator: can't allocate memory: you tried"
+    r"|CUDA error: out of memory"
+    r"|CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `"
+)
 
 
 def reset_peak() -> None:
@@ -82,10 +90,12 @@ class Peaks:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU (torch raises plain RuntimeErrors there)."""
+    """Whether an error says that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in EXHAUSTED)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and EXHAUSTED.match(str(error)) is not None
 
 
 def give_back() -> None:

@@ -23,6 +23,8 @@ from raypeft.spec.catalogue import Architecture, ModelEntry
 
 AUTO_CLASSES: dict[Architecture, Any] = {"decoder": AutoModelForCausalLM, "encoder_decoder": AutoModelForSeq2SeqLM}
 WITH_INFO = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+# How every refusal of transformers to run a model's own code ends; it is a plain ValueError, told by nothing else.
+ASKS_FOR_CODE = "Please pass the argument `trust_remote_code=True` to allow custom code to be run."
 
 
 def model_config(name: str, entry: ModelEntry) -> Any:
@@ -110,7 +112,7 @@ def reading(name: str, source: str) -> Iterator[None]:
         if is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
             raise
         hint = None
-        if "trust_remote_code" in str(error):
+        if isinstance(error, ValueError) and str(error).endswith(ASKS_FOR_CODE):
             hint = f"Read that code; catalogue.models.{name}.trust_remote_code: true lets it run."
         raise UserError(f"cannot be loaded from {source}: {_text(error)}", where=f"models.{name}", hint=hint) from error
     finally:

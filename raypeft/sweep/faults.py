@@ -15,13 +15,18 @@ def is_hub_silent(error: BaseException) -> bool:
 
 
 def is_poisoned(error: BaseException) -> bool:
-    """Whether CUDA has failed in a way after which every further call in this process fails as well."""
+    """Whether CUDA has failed in a way after which every further call in this process fails as well.
+
+    torch says so with a type of its own, but what cuBLAS and older calls report is a plain RuntimeError with this text.
+    """
     import torch
 
+    from raypeft.modeling.memory import is_out_of_memory
+
     return any(
-        isinstance(one, torch.AcceleratorError) or "CUDA error" in str(one)
+        isinstance(one, torch.AcceleratorError) or (type(one) is RuntimeError and str(one).startswith("CUDA error: "))
         for one in _chain(error)
-        if not isinstance(one, torch.OutOfMemoryError)
+        if not is_out_of_memory(one)
     )
 
 

@@ -44,6 +44,9 @@ def test_a_gpu_that_has_failed_is_told_from_one_that_is_full() -> None:
     assert is_poisoned(caused(ValueError("step failed"), torch.AcceleratorError("device-side assert")))
     assert not is_poisoned(torch.OutOfMemoryError("CUDA out of memory. CUDA error: out of memory"))
     assert not is_poisoned(RuntimeError("shape mismatch"))
+    assert not is_poisoned(ValueError("CUDA error: what the user's text says"))
+    assert not is_poisoned(RuntimeError("the column holds 'CUDA error: none'"))
+    assert not is_poisoned(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
 
 
 def test_why_a_worker_died_is_said_in_a_line(tmp_path: Path) -> None:

@@ -141,10 +141,17 @@ def whole(trainer: Callable[..., list[Report]], tmp_path_factory: pytest.TempPat
 @pytest.mark.parametrize("technique", ["lora", "full", "prompt_tuning"])
 @pytest.mark.parametrize("steps", [1, 3, 6, 9])
 def test_a_trial_stopped_between_two_reports_goes_on_as_if_undisturbed(
-    trainer: Callable[..., list[Report]], whole: dict[str, list[Report]], technique: str, steps: int, tmp_path: Path
+    trainer: Callable[..., list[Report]],
+    base: Base,
+    whole: dict[str, list[Report]],
+    technique: str,
+    steps: int,
+    tmp_path: Path,
 ) -> None:
     """Stopped after any step, also in the middle of an epoch; nothing is trained again, losses are equal to the bit."""
+    lent = base.model
     first = trainer(tmp_path, technique=technique, steps=steps)
+    assert base.loaded is lent, "the base is kept"
     assert first[-1]["end"] == "paused" and first[-1]["report"] == steps // 2
     newest = last(tmp_path)
     assert newest is not None and newest.path.name == f"checkpoint-{steps}"

@@ -3,6 +3,7 @@
 A hook on the output layer of the model says that memory ran out, as torch does, when a batch has too many rows.
 """
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,11 +85,15 @@ def memory_for(
     seen: list[tuple[bool, int]] = []
 
     def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if getattr(module, "out_features", None) != vocabulary:
+            return
         seen.append((module.training, inputs[0].shape[0]))
         if inputs[0].shape[0] > rows(module.training):
             raise error("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    handle = base.model.get_output_embeddings().register_forward_hook(hook)
+    # of every module: one on the base itself would be a change of it, which is then loaded anew
+    vocabulary = base.model.config.vocab_size
+    handle = torch.nn.modules.module.register_module_forward_hook(hook)
     try:
         yield seen
     finally:
@@ -303,6 +308,10 @@ def test_micro_batches_divide_the_batch(batch: int, micro: int, sizes: list[int]
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (ValueError("can't allocate memory"), False),
+        (RuntimeError("the text is: DefaultCPUAllocator: can't allocate memory"), False),
+        (RuntimeError("expected a text of CUDA error: out of memory"), False),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (OSError(errno.ENOENT, "can't allocate memory"), False),
     ],
 )
 def test_what_counts_as_a_lack_of_memory(error: Exception, is_memory: bool) -> None:

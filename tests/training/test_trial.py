@@ -164,9 +164,11 @@ def test_an_unsealed_checkpoint_is_not_gone_on_from(
 def test_nan_ends_the_trial(
     small_plan: Plan, bases: dict[str, Base], data: dict[str, TrialData], tmp_path: Path
 ) -> None:
+    lent = bases["tiny-decoder"].model
     reports = run(small_plan, bases["tiny-decoder"], data["tiny-decoder"], "full", tmp_path, learning_rate=1e30)
     assert reports[-1]["end"] == "nan"
     assert reports[-1]["report"] < 5
+    assert bases["tiny-decoder"].loaded is lent, "the base is kept"
     assert all(math.isfinite(report["validation_loss"]) for report in reports)
 
 
