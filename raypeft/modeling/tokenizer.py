@@ -7,8 +7,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from transformers import AutoConfig, AutoTokenizer
 
-from raypeft.errors import UserError
 from raypeft.hub import cached_snapshot
+from raypeft.modeling.source import reading
 from raypeft.spec.catalogue import Architecture, ModelEntry
 
 
@@ -23,9 +23,7 @@ def load_tokenizer(name: str, entry: ModelEntry) -> tuple[Any, Architecture]:
     options: dict[str, Any] = {"trust_remote_code": entry.trust_remote_code}
     if folder is None:
         options["revision"] = entry.revision
-    try:
+    with reading(name, source):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"its tokenizer cannot be loaded from {source}: {error}", where=f"models.{name}") from error
     return tokenizer, "encoder_decoder" if config.is_encoder_decoder else "decoder"
