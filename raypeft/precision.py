@@ -6,6 +6,7 @@ from raypeft.hardware import capabilities
 from raypeft.hub import cached_snapshot
 from raypeft.run import Run
 from raypeft.spec.catalogue import ModelEntry
+from raypeft.spec.identity import precision_of
 from raypeft.spec.plan import Plan
 from raypeft.spec.precision import Effective, foreseen_precision
 
@@ -35,11 +36,13 @@ def check_precision(run: Run, *, elsewhere: bool = False) -> None:
     Raises:
         UserError: `training.precision: auto` comes to another one on this machine.
     """
-    known, here = run.manifest().get("precision", {}), precisions(run.plan, elsewhere=elsewhere)
+    manifest = run.manifest()
+    if "precision" not in manifest:
+        return
     wrong = [
-        f"{name} has computed in {known[name]} in this run, and would go on in {precision} here"
-        for name, precision in here.items()
-        if precision and known.get(name) and known[name] != precision
+        f"{name} has computed in {known} in this run, and would go on in {here} here"
+        for name, here in precisions(run.plan, elsewhere=elsewhere).items()
+        if here and (known := precision_of(run.plan, manifest, name)) and known != here
     ]
     if wrong:
         raise UserError(
@@ -51,6 +54,9 @@ def check_precision(run: Run, *, elsewhere: bool = False) -> None:
 
 def _model_type(name: str, entry: ModelEntry) -> str | None:
     """What transformers calls the architecture, by the model's configuration where it is here."""
-    folder = entry.path(f"catalogue.models.{name}.folder") or cached_snapshot(str(entry.hub), entry.revision)
+    try:
+        folder = entry.path(f"catalogue.models.{name}.folder") or cached_snapshot(str(entry.hub), entry.revision)
+    except UserError:
+        return None
     config = read_json(folder / "config.json") if folder else None
     return config.get("model_type") if isinstance(config, dict) else None

@@ -18,7 +18,7 @@ from raypeft.files import write_json
 from raypeft.hub import model_snapshot
 from raypeft.modeling.conversion import CONFIG, WEIGHTS
 from raypeft.modeling.loading import load_base, model_config
-from raypeft.modeling.precision import Hardware, compute_dtype, name_of
+from raypeft.modeling.precision import DTYPES, Hardware, compute_dtype, name_of
 from raypeft.modeling.qkv import NATIVE_CORES
 from raypeft.run import Run
 from raypeft.spec.catalogue import ModelEntry
@@ -41,9 +41,11 @@ def local_folder(name: str, entry: ModelEntry) -> Path:
 
 def effective_precision(run: Run, cell: Cell) -> Effective:
     """What a cell's base model computed in when it was tested, else what it comes to here."""
-    tests = (run.test(cell, dataset) for dataset in run.plan.tests(cell))
-    recorded = next((found["precision"] for found in tests if found and "precision" in found), None)
-    known: Any = recorded or precision_of(run.plan, {"gpus": [], **run.manifest()}, cell.model)
+    tests = (run.test(cell, dataset) or {} for dataset in run.plan.tests(cell))
+    recorded: list[Any] = [found.get("precision") for found in tests]
+    if manifest := run.manifest():
+        recorded.append(precision_of(run.plan, manifest, cell.model))
+    known: Effective | None = next((one for one in recorded if one in tuple(DTYPES)), None)
     if known is None:
         entry, precision = run.plan.resolved.models[cell.model], run.plan.resolved.study.training.precision
         known = name_of(compute_dtype(precision, model_config(cell.model, entry).model_type, Hardware.here()))
