@@ -47,6 +47,7 @@ def check_folder(run: Run, cell: Cell, snippet: Snippet, prompts: Prompts, *, ex
     expected = _tested(run, cell) or _searched(run, cell)
     limits = limits_of(run.plan, run.plan.resolved.datasets[cell.dataset])
     ids = [encode_prompt(prompts, row["intent"], limits)[0] for row in expected]
+    give_back()  # the memory of what was loaded here, for the other process
     found = _answers(snippet, ids)
     for want, have in zip(expected, found, strict=True):
         texts = [cut(text, snippet.stop_strings) for text in have["candidates"]]
@@ -105,9 +106,7 @@ def _searched(run: Run, cell: Cell) -> Rows:
         saved=run.cell_folder(cell) / "best",
     ) as model:
         rows, _ = decode_items(plan, base, model, cell.dataset, items, prompts, decode_batch=1)
-    del base, model
     discard_warm()
-    give_back()
     return rows
 
 
