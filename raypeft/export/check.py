@@ -48,7 +48,7 @@ def check_folder(run: Run, cell: Cell, snippet: Snippet, prompts: Prompts, *, ex
     limits = limits_of(run.plan, run.plan.resolved.datasets[cell.dataset])
     ids = [encode_prompt(prompts, row["intent"], limits)[0] for row in expected]
     give_back()  # the memory of what was loaded here, for the other process
-    found = _answers(snippet, ids)
+    found = _answers(snippet, ids, cell.id)
     for want, have in zip(expected, found, strict=True):
         texts = [cut(text, snippet.stop_strings) for text in have["candidates"]]
         if (fault := difference(want, {**have, "candidates": texts}, exact=exact)) is not None:
@@ -110,7 +110,7 @@ def _searched(run: Run, cell: Cell) -> Rows:
     return rows
 
 
-def _answers(snippet: Snippet, prompts: Sequence[Sequence[int]]) -> Rows:
+def _answers(snippet: Snippet, prompts: Sequence[Sequence[int]], where: str) -> Rows:
     task = {"loading": snippet.loading, "search": snippet.search, "prompts": prompts}
     done = subprocess.run(
         [sys.executable, "-P", str(Path(__file__).with_name("stranger.py"))],
@@ -121,6 +121,6 @@ def _answers(snippet: Snippet, prompts: Sequence[Sequence[int]]) -> Rows:
     )
     if done.returncode != 0:
         reason = next((line.strip() for line in reversed(done.stderr.splitlines()) if line.strip()), "it was killed")
-        raise UserError(f"is not written: it cannot be loaded in a process of its own: {reason}", where=snippet.folder)
+        raise UserError(f"is not written: it cannot be loaded in a process of its own: {reason}", where=where)
     rows: Rows = json.loads(done.stdout.splitlines()[-1])
     return rows
