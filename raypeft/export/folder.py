@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,9 +120,12 @@ def merged(base_model: Any, adapter: Path) -> Any:
     """A base model with an adapter merged into it."""
     if getattr(base_model, "is_quantized", False):
         base_model = base_model.dequantize()
-    model = peft.PeftModel.from_pretrained(base_model, str(adapter))
-    _untie(model)
-    whole: Any = model.merge_and_unload(safe_merge=True)
+    with warnings.catch_warnings():
+        # Of tied layers, which are seen to here.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"peft\.")
+        model = peft.PeftModel.from_pretrained(base_model, str(adapter))
+        _untie(model)
+        whole: Any = model.merge_and_unload(safe_merge=True)
     embeddings = whole.get_input_embeddings(), whole.get_output_embeddings()
     if whole.config.tie_word_embeddings and len({layer.weight.data_ptr() for layer in embeddings if layer}) > 1:
         whole.config.tie_word_embeddings = False
