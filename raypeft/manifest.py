@@ -15,10 +15,10 @@ from raypeft import __version__
 from raypeft.data.rows import listed
 from raypeft.data.sources import SPLITS, content_hash, load_split, read_split
 from raypeft.errors import UserError
-from raypeft.files import read_json, write_json
-from raypeft.hardware import capabilities, cpu, listed_gpus, output
-from raypeft.hub import cached_snapshot
+from raypeft.files import write_json
+from raypeft.hardware import cpu, listed_gpus, output
 from raypeft.modeling.contents import content_of
+from raypeft.precision import precisions
 from raypeft.report.formatting import discreet
 from raypeft.run import Run
 from raypeft.runs.kinds import MANIFEST
@@ -27,8 +27,6 @@ from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.identity import RESULTS_VERSION
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Plan
-from raypeft.spec.precision import Effective
-from raypeft.spec.precision import foreseen as foreseen_precision
 
 PACKAGES = ("torch", "ray", "optuna", "transformers", "peft", "accelerate", "tokenizers", "codebleu", "numpy")
 OPTIONAL_PACKAGES = ("bitsandbytes",)
@@ -88,7 +86,7 @@ def write_manifest(
             "cores": psutil.cpu_count(logical=True),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "gpus": _gpus(plan),
-            "precision": _precisions(plan, elsewhere=elsewhere),
+            "precision": precisions(plan, elsewhere=elsewhere),
             "datasets": datasets,
             "models": models,
             "revisions": revisions,
@@ -125,7 +123,7 @@ def foreseen(plan: Plan, absent: Container[str]) -> dict[str, Any]:
     return {
         "results_version": RESULTS_VERSION,
         "gpus": _gpus(plan),
-        "precision": _precisions(plan, elsewhere=False),
+        "precision": precisions(plan, elsewhere=False),
         "versions": versions(),
         "datasets": {name: _data_hashes(plan, name) for name in data},
         "models": {name: model_source(plan, name) for name in resolved.models if name not in absent},
@@ -221,23 +219,6 @@ def _changed_models(known: Mapping[str, Any], models: Mapping[str, Any]) -> list
     return [
         name for name, found in models.items() if found.get("sha256") != known["models"].get(name, {}).get("sha256")
     ]
-
-
-def _precisions(plan: Plan, *, elsewhere: bool) -> dict[str, Effective | None]:
-    """What each model computes in, none where it cannot be told before a trial runs."""
-    resolved = plan.resolved
-    on_gpus, precision = resolved.study.resources.gpus_per_trial > 0, resolved.study.training.precision
-    found = (None if elsewhere else capabilities()) if on_gpus else []
-    return {
-        name: foreseen_precision(precision, _model_type(name, entry), found) for name, entry in resolved.models.items()
-    }
-
-
-def _model_type(name: str, entry: ModelEntry) -> str | None:
-    """What transformers calls the architecture, by the model's configuration where it is here."""
-    folder = entry.path(f"catalogue.models.{name}.folder") or cached_snapshot(str(entry.hub), entry.revision)
-    config = read_json(folder / "config.json") if folder else None
-    return config.get("model_type") if isinstance(config, dict) else None
 
 
 def _git() -> str | None:

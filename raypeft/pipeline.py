@@ -10,11 +10,12 @@ from raypeft.dashboard import announced
 from raypeft.files import write_text
 from raypeft.hub.fetching import provide
 from raypeft.interruption import Interruption
-from raypeft.manifest import remarks, write_manifest
+from raypeft.manifest import remarks, versions, write_manifest
+from raypeft.precision import check_precision
 from raypeft.progress import Progress
 from raypeft.recovery import mend
 from raypeft.report import is_current, write
-from raypeft.reuse import reuse
+from raypeft.reuse import other_versions, reuse
 from raypeft.run import Run
 from raypeft.selection import select, stands
 from raypeft.spec.plan import Plan
@@ -64,9 +65,13 @@ def study(
     write_manifest(run, revisions, elsewhere=ray_address is not None)
     run = Run(run.folder)  # its plan has the recorded revisions
     with Progress(plan, console) as progress:
-        for line in [*repairs, *remarks(plan, run.manifest().get("datasets", {})), *reuse(run, sources)]:
+        found = run.manifest()
+        said = other_versions(found, versions())
+        repairs += [f"This run began with {said}"] if said else []
+        for line in [*repairs, *remarks(plan, found.get("datasets", {})), *reuse(run, sources)]:
             progress.say(line)
         if pending(run, stages):
+            check_precision(run, elsewhere=ray_address is not None)
             from raypeft.cluster import cluster
 
             with cluster(ray_address, progress, interruption, keep) as url, announced(run, url):

@@ -64,18 +64,19 @@ def reuse(run: Run, sources: Iterable[Run]) -> list[str]:
         cells, jobs = taken.without(cells, jobs)
         if taken.cells or taken.jobs:
             said.append(f"Taken over from {source.folder}: {taken.text(names=True)}")
-            if others := _other_versions(source, manifest):
+            if others := other_versions(source.manifest(), manifest.get("versions", {})):
                 said.append(f"  It was computed with {others}")
     _complete_ledger(run)
     return said
 
 
-def _other_versions(source: Run, manifest: Mapping[str, Any]) -> str:
-    """Versions in which a source differs from a run, of the packages that compute."""
-    there, here = source.manifest().get("versions", {}), manifest.get("versions", {})
-    differing = [name for name in COMPUTING if there.get(name) != here.get(name)]
+def other_versions(manifest: Mapping[str, Any], here: Mapping[str, str]) -> str:
+    """In which versions of the packages that compute a run's manifest differs from those here."""
+    there = manifest.get("versions", {})
     return ", ".join(
-        f"{name} {there.get(name, 'not recorded')} (here {here.get(name, 'not installed')})" for name in differing
+        f"{name} {there.get(name, 'not recorded')} (here {here.get(name, 'not installed')})"
+        for name in COMPUTING
+        if there.get(name) != here.get(name)
     )
 
 

@@ -13,6 +13,7 @@ from raypeft import __version__, manifest
 from raypeft.errors import UserError
 from raypeft.files import read_json, write_json, write_text
 from raypeft.manifest import add_gpus, data_hashes, model_source, remarks, write_manifest
+from raypeft.precision import check_precision
 from raypeft.run import Run
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
@@ -108,6 +109,21 @@ def test_the_precision_that_models_come_to_is_recorded(
     write_text(run.study_file, resolve(str(tmp_path / "own.yaml"), settings=settings).dump())
     write_manifest(run)
     assert run.manifest()["precision"] == {"own-model": expected}
+
+
+def test_a_run_does_not_go_on_in_another_precision(run: Run) -> None:
+    write_manifest(run)
+    check_precision(run)
+    write_json(run.manifest_file, {**run.manifest(), "precision": {"own-model": "bf16"}})
+    check_precision(run, elsewhere=True)
+    with pytest.raises(UserError) as caught:
+        check_precision(run)
+    assert str(caught.value) == (
+        f"{run.folder}: own-model has computed in bf16 in this run, and would go on in fp32 here\n"
+        "Go on with it on a machine as before, or start anew with --fresh or another --out."
+    )
+    write_json(run.manifest_file, {key: value for key, value in run.manifest().items() if key != "precision"})
+    check_precision(run)
 
 
 def test_a_t5_takes_fp32_for_fp16_and_another_machines_cards_are_not_known(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from raypeft.consent import check_consent
@@ -65,16 +66,17 @@ def export(
         raise _unwritable(folder, error) from error
     try:
         write(run, cell, written, merge=merge, base_model=base_model, name=name or place.name, license=license)
-        if folder.exists():
-            folder.rmdir()
-        written.replace(folder)
+        if place.exists():
+            place.rmdir()
+        written.replace(place)
         made = []
     except OSError as error:
         raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(written, ignore_errors=True)
-        for parent in made:
-            parent.rmdir()
+        with suppress(OSError):  # not empty: somebody else's as well
+            for parent in made:
+                parent.rmdir()
 
 
 def write(

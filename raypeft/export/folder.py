@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from raypeft.files import write_json
 from raypeft.hub import model_snapshot
 from raypeft.modeling.conversion import CONFIG, WEIGHTS
 from raypeft.modeling.loading import load_base
-from raypeft.modeling.precision import Hardware, compute_dtype, name_of
+from raypeft.modeling.precision import DTYPES, Hardware, compute_dtype, name_of
 from raypeft.modeling.qkv import NATIVE_CORES
 from raypeft.modeling.source import model_config
 from raypeft.run import Run
@@ -42,9 +43,11 @@ def local_folder(name: str, entry: ModelEntry) -> Path:
 
 def effective_precision(run: Run, cell: Cell) -> Effective:
     """What a cell's base model computed in when it was tested, else what it comes to here."""
-    tests = (run.test(cell, dataset) for dataset in run.plan.tests(cell))
-    recorded = next((found["precision"] for found in tests if found and "precision" in found), None)
-    known: Any = recorded or precision_of(run.plan, {"gpus": [], **run.manifest()}, cell.model)
+    tests = (run.test(cell, dataset) or {} for dataset in run.plan.tests(cell))
+    recorded: list[Any] = [found.get("precision") for found in tests]
+    if manifest := run.manifest():
+        recorded.append(precision_of(run.plan, manifest, cell.model))
+    known: Effective | None = next((one for one in recorded if one in tuple(DTYPES)), None)
     if known is None:
         entry, precision = run.plan.resolved.models[cell.model], run.plan.resolved.study.training.precision
         known = name_of(compute_dtype(precision, model_config(cell.model, entry).model_type, Hardware.here()))
@@ -118,9 +121,12 @@ def merged(base_model: Any, adapter: Path) -> Any:
     """A base model with an adapter merged into it."""
     if getattr(base_model, "is_quantized", False):
         base_model = base_model.dequantize()
-    model = peft.PeftModel.from_pretrained(base_model, str(adapter))
-    _untie(model)
-    whole: Any = model.merge_and_unload(safe_merge=True)
+    with warnings.catch_warnings():
+        # Of tied layers, which are seen to here.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"peft\.")
+        model = peft.PeftModel.from_pretrained(base_model, str(adapter))
+        _untie(model)
+        whole: Any = model.merge_and_unload(safe_merge=True)
     embeddings = whole.get_input_embeddings(), whole.get_output_embeddings()
     if whole.config.tie_word_embeddings and len({layer.weight.data_ptr() for layer in embeddings if layer}) > 1:
         whole.config.tie_word_embeddings = False

@@ -62,12 +62,13 @@ def precision_of(plan: Plan, manifest: Mapping[str, Any], model: str) -> str | N
 
     A run that has not recorded it was without a GPU, or says itself what it asked for.
     """
-    if "precision" in manifest:
-        found = manifest["precision"].get(model)
-        return str(found) if found else None
+    recorded = manifest.get("precision")
+    if isinstance(recorded, dict):
+        found = recorded.get(model)
+        return found if isinstance(found, str) else None
     asked = plan.resolved.study.training.precision
     if asked == "auto":
-        return None if manifest["gpus"] else "fp32"
+        return None if manifest.get("gpus") else "fp32"
     return None if asked == "fp16" else asked
 
 

@@ -29,7 +29,9 @@ def effective(precision: Precision, model_type: str, *, gpu: bool, bf16: bool) -
     return "fp32" if precision == "fp16" and model_type in OVERFLOW_IN_FP16 else precision
 
 
-def foreseen(precision: Precision, model_type: str | None, capabilities: Collection[float] | None) -> Effective | None:
+def foreseen_precision(
+    precision: Precision, model_type: str | None, capabilities: Collection[float] | None
+) -> Effective | None:
     """What a base model will compute in on a machine's GPUs, none where that cannot be told.
 
     Args:
