@@ -67,13 +67,17 @@ class Dashboard:
     def is_ours(self) -> bool:
         """Whether it is a process of this user's, on this machine, that listens there."""
         place = urlsplit(self.url)
-        return place.hostname in LOOPBACK and any(
-            connection.status == psutil.CONN_LISTEN
-            and connection.laddr
-            and connection.laddr.port == place.port
-            and _is_users(connection.pid)
-            for connection in psutil.net_connections("tcp")
-        )
+        if place.hostname not in LOOPBACK:
+            return False
+        with suppress(psutil.AccessDenied):  # on macOS, to anyone but root
+            return any(
+                found.status == psutil.CONN_LISTEN
+                and found.laddr
+                and found.laddr.port == place.port
+                and _is_users(found.pid)
+                for found in psutil.net_connections("tcp")
+            )
+        return False
 
     def asks_for_token(self) -> bool:
         """Whether the dashboard lets only those in who have the token; Ray's default is that it does."""
