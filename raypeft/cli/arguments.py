@@ -1,6 +1,5 @@
 """Arguments that several verbs share."""
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +43,7 @@ def find_run(text: str) -> Run:
         UserError: neither holds a run; the message lists the runs there are.
     """
     for folder in (Path(text), RUNS / text):
-        if os.path.isfile(folder / "study.yaml"):
+        if (usable(folder, "RUN") / "study.yaml").is_file():
             return Run.open(folder)
     known = shortened(", ".join(sorted(path.parent.name for path in RUNS.glob("*/study.yaml"))), 800)
     hint = f"Runs in ./{RUNS}: {known}." if known else "Start one: raypeft study NAME"
