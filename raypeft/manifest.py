@@ -23,7 +23,6 @@ from raypeft.report.formatting import discreet
 from raypeft.run import Run
 from raypeft.runs.kinds import MANIFEST
 from raypeft.runs.reading import write_record
-from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.identity import RESULTS_VERSION
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Plan

@@ -31,6 +31,8 @@ def drawn(seed: int, folder: Path, only: str | None = None, skip: int = 0) -> It
         skip: cases of each kind that are left out.
     """
     streams = {name: enumerate(cases(seed, folder / name)) for name, cases in kinds(only).items()}
+    if not streams:
+        raise ValueError(f"there is no module tests.fuzz.{only}")
     for stream in streams.values():
         for _ in range(skip):
             next(stream)

@@ -39,6 +39,8 @@ class Ended:
 
 def run(case: Case) -> Ended:
     """Lay the files of a case and run its command."""
+    import raypeft.evaluation.given  # noqa: F401  once, outside the limit: a broken import of torch cannot be mended
+
     case.prepare()
     environment, folder, streams, arguments = dict(os.environ), os.getcwd(), (sys.stdout, sys.stderr), sys.argv
     out, err = _stream("strict"), _stream("backslashreplace")

@@ -187,7 +187,7 @@ def _case(
             ["study", "own", "--plan", "--out", "elsewhere"],
             ["list", "techniques"],
             ["list", "studies"],
-            ["evaluate", "--study", "study.yaml", "--model", "./folder", "--dataset", "mine"],
+            ["evaluate", "--study", "study.yaml", "--model", "./gone", "--dataset", "mine"],
             ["data", "check", "mine"],
         ],
         weights=[60, 6, 3, 6, 6, 4, 6, 6],
