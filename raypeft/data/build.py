@@ -22,6 +22,8 @@ COLUMNS = ("instruction", "input", "output")
 # Rows of CodeAlpaca-20k that the rule keeps, and the sizes of the published splits.
 KEPT = 3136
 PUBLISHED: dict[Split, int] = {"train": 2192, "validation": 314, "test": 628}
+# Characters of an output: Python's parser needs 400 times the memory.
+LONGEST = 100_000
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def _items(source: Path) -> Iterable[Item | None]:
             raise BadRow(what) if usable else UserError(what, where=f"{source}, {place}", hint=hint)
         usable = True
         intent, given, code = (row[column] for column in COLUMNS)
+        if isinstance(code, str) and len(code) > LONGEST:
+            raise BadRow(f"has an output of more than {LONGEST:,} characters")
         if given or not isinstance(intent, str) or not isinstance(code, str) or not _is_python(code):
             return None
         check_text(COLUMNS[0], intent)

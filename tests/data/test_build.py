@@ -78,16 +78,17 @@ def test_another_file_is_refused(source: Path, content: str, message: str) -> No
 
 def test_all_bad_rows_of_a_source_are_one_message(tmp_path: Path) -> None:
     source = tmp_path / "source.jsonl"
-    rows = [row("fine"), row("half \ud83d"), {"instruction": "a", "input": ""}, 5]
+    rows = [row("fine"), row("half \ud83d"), {"instruction": "a", "input": ""}, 5, row("long", output="x" * 100_001)]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows) + "9" * 5000 + "\n")
     with pytest.raises(UserError) as caught:
         build_codealpacapy(source)
     assert str(caught.value) == (
-        f"{source}: 4 rows cannot be used\n"
+        f"{source}: 5 rows cannot be used\n"
         "line 2: has half of a surrogate pair in the column 'instruction', \\ud83d\n"
         "line 3: has no column 'output'\n"
         "line 4: is not a JSON object\n"
-        "line 5: holds a whole number with more digits than can be read"
+        "line 5: has an output of more than 100,000 characters\n"
+        "line 6: holds a whole number with more digits than can be read"
     )
 
 
