@@ -26,6 +26,7 @@ STUDY += [argument for name in TECHNIQUES for argument in ("--technique", name)]
 STUDY += [argument for setting in SETTINGS for argument in ("--set", setting)]
 STUDY += ["--stage", "report"]  # what goes before it mends the folder; the others need Ray
 READERS = [
+    [*STUDY[:-2], "--plan"],
     *(["status", "run"], ["status", "run", "--json"], ["trials", "run"], ["trials", "run", "--json"]),
     *(["trial", "run", "lora/0"], ["trial", "run", "ia3/3", "--json"], ["dashboard", "run"]),
     *(
