@@ -115,7 +115,7 @@ def _suggested(searcher: CellSearcher) -> dict[str, Any]:
 
 def _older(finished: Path, folder: Path) -> Path:
     """The finished run as it was written before records had versions."""
-    shutil.copytree(finished, folder)
+    shutil.copytree(finished, emptied(folder), dirs_exist_ok=True)
     new = ("format", "predictions_sha256", "job", "study")
     for file in folder.rglob("*.json"):
         if "trials" not in file.parts:
