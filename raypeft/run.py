@@ -155,7 +155,10 @@ class Run:
         Raises:
             Damaged: it holds none.
         """
-        return self._own(REPORT, line)
+        row = self._own(REPORT, line)
+        if row["validation_loss"] is None and not row.get("end"):
+            raise Damaged("validation_loss: missing in a report that ends nothing")
+        return row
 
     def end_of(self, line: bytes) -> dict[str, Any]:
         """The end of a trial of this run that a line holds.

@@ -309,3 +309,20 @@ def test_damaged_scores_of_items_are_computed_again(run: Run) -> None:
     other = measure(["test-001", "test-002"], ["x", "y"], [["x"], ["y"]])
     other.save(file, predictions="0" * 64)  # of the same items in another test
     assert read_scores(run, run.predictions_file(CELL)).block() == block
+
+
+@pytest.mark.parametrize("point", [{"a": 1}, {}, None, {"r": "x"}, {"lora_alpha": None}])
+def test_points_that_their_technique_cannot_draw_do_not_end_a_search(
+    tmp_path: Path, point: dict[str, Any] | None
+) -> None:
+    run = start(tmp_path)
+    complete(run)
+    whole = journal_points(run)
+    rows = list(run.trials())
+    wrong = point if not point or "a" in point else {**rows[2]["hyperparameters"], **point}
+    write_lines(run.trials_file, [{**row, "hyperparameters": wrong} if row["number"] == 2 else row for row in rows])
+    mend(run)
+    assert len(list(run.trials())) == (3 if point is None else 4)
+    points = journal_points(run)
+    assert [one[1] for one in points] == [one[1] for one in whole]
+    assert not CellSearcher(run.plan, Ledger(run), run.folder).rebuilt

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from raypeft.data import sources
+from raypeft.evaluation.jobs import jobs_of
 from raypeft.files import append_line, read_json, write_json, write_text
+from raypeft.pipeline import failures
 from raypeft.run import Run
 from raypeft.selection import select, stands
 from raypeft.spec.plan import Cell
@@ -258,8 +260,12 @@ def test_selection_reads_no_data(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_cell_without_an_intact_checkpoint_is_a_failed_one_until_one_is_restored(run: Run) -> None:
     for number in range(3):
         ended(run, number, [])
+        ended(run, number, [report(1, 1.0)], cell=OTHER)
     selection = select(run)[CELL]
     assert selection["trial"] is None and len(selection["lost"]) == 3
+    assert (run.selection(OTHER) or {})["number"] == 0  # the other cell goes on, and is tested
+    assert [job.target for job in jobs_of(run.plan, run) if job.kind == "test"] == [OTHER]
+    assert failures(run) == [f"{CELL.id}: {selection['reason']}"]
     assert "the checkpoint of report 3 of tiny-decoder·lora·snippets·000 is gone" in selection["reason"]
     assert stands(run, CELL, selection)
     checkpoint(run, CELL, 1, report(3, 0.7))

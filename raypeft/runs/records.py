@@ -252,8 +252,8 @@ class Dashboard(TypedDict):
 class Split(TypedDict):
     """A split of a data set as the study uses it."""
 
-    items: NotRequired[Count]
-    sha256: NotRequired[str]
+    items: Count
+    sha256: str
     of: NotRequired[Count]
     dropped: NotRequired[list[str]]
 

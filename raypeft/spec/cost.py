@@ -192,6 +192,9 @@ class Cost:
         return self.count(dataset, "test") * (500 + self.plan.resolved.study.test.candidates * candidate)
 
 
+PACED = ("validation_loss", "training_seconds", "evaluation_seconds")
+
+
 def measured(cost: Cost, reports: Iterable[Mapping[str, Any]]) -> Pace:
     """The pace of the trials that a run of this plan has reported on, finished or not.
 
@@ -202,7 +205,7 @@ def measured(cost: Cost, reports: Iterable[Mapping[str, Any]]) -> Pace:
     last: dict[str, Mapping[str, Any]] = {}
     decoded: dict[str, int] = {}
     for row in reports:
-        if row["report"] > 0 and row["validation_loss"] is not None:
+        if row["report"] > 0 and None not in [row.get(key) for key in PACED]:
             last[row["trial"]] = row
         decoded[row["trial"]] = decoded.get(row["trial"], 0) + bool(row.get("em@10_computed"))
     sums: dict[tuple[str, str], list[float]] = {}

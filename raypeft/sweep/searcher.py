@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 from raypeft.files import repair_lines
 from raypeft.runs.records import State
 from raypeft.spec.plan import Cell, Plan
-from raypeft.spec.technique import Dimension
+from raypeft.spec.technique import Dimension, Technique
 from raypeft.sweep.ledger import Ledger
 from raypeft.sweep.objective import objective_of
 
@@ -207,14 +207,23 @@ def _state(end: Mapping[str, Any]) -> TrialState:
 
 
 def _points(ledger: Ledger, plan: Plan) -> dict[str, dict[str, Any]]:
-    """Hyperparameters of every trial that has reported or ended, by name."""
-    searched = {cell.id: plan.resolved.techniques[cell.technique].search.keys() for cell in plan.cells}
-    rows = [*ledger.history, *ledger.ended.values()]
+    """Hyperparameters of every trial that has reported or ended, by name; those that its technique can draw."""
+    rows = [row for row in (*ledger.history, *ledger.ended.values()) if row.get("hyperparameters")]
+    techniques = {cell.id: plan.resolved.techniques[cell.technique] for cell in plan.cells}
     return {
-        row["trial"]: row["hyperparameters"]
-        for row in rows
-        if row.get("hyperparameters") and row["hyperparameters"].keys() == searched[row["cell"]]
+        row["trial"]: row["hyperparameters"] for row in rows if _fits(row["hyperparameters"], techniques[row["cell"]])
     }
+
+
+def _fits(point: Mapping[str, Any], technique: Technique) -> bool:
+    if point.keys() != technique.search.keys():
+        return False
+    try:
+        for name, value in technique.to_drawn(point).items():
+            distribution(technique.space[name]).to_internal_repr(value)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def storage(path: Path) -> optuna.storages.JournalStorage:

@@ -26,6 +26,7 @@ STUDY += [argument for name in TECHNIQUES for argument in ("--technique", name)]
 STUDY += [argument for setting in SETTINGS for argument in ("--set", setting)]
 STUDY += ["--stage", "report"]  # what goes before it mends the folder; the others need Ray
 READERS = [
+    [*STUDY[:-2], "--plan"],
     *(["status", "run"], ["status", "run", "--json"], ["trials", "run"], ["trials", "run", "--json"]),
     *(["trial", "run", "lora/0"], ["trial", "run", "ia3/3", "--json"], ["dashboard", "run"]),
     *(
@@ -114,7 +115,7 @@ def _suggested(searcher: CellSearcher) -> dict[str, Any]:
 
 def _older(finished: Path, folder: Path) -> Path:
     """The finished run as it was written before records had versions."""
-    shutil.copytree(finished, folder)
+    shutil.copytree(finished, emptied(folder), dirs_exist_ok=True)
     new = ("format", "predictions_sha256", "job", "study")
     for file in folder.rglob("*.json"):
         if "trials" not in file.parts:
