@@ -1,5 +1,6 @@
 """Arguments that several verbs share."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
