@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -188,12 +188,17 @@ def write_record(path: Path, kind: Kind, content: Mapping[str, Any]) -> dict[str
 
 
 def append_record(path: Path, kind: Kind, content: Mapping[str, Any]) -> None:
-    """Append a record as one line, with the version of its format, durable when this returns.
+    """Append one record as `append_records` does."""
+    append_records(path, kind, [content])
+
+
+def append_records(path: Path, kind: Kind, contents: Iterable[Mapping[str, Any]]) -> None:
+    """Append records, a line each, with the version of their format, durable when this returns.
 
     Raises:
-        Damaged: it is none of its kind; nothing is written.
+        Damaged: one is none of its kind; nothing is written.
     """
-    append_bytes(path, _encoded(kind, {**kind.version, **content}))
+    append_bytes(path, b"".join(_encoded(kind, {**kind.version, **content}) for content in contents))
 
 
 def write_predictions(path: Path, rows: list[dict[str, Any]]) -> str:
