@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from raypeft.errors import UserError
-from raypeft.files import write_json
+from raypeft.files import append_lines, write_json
 from raypeft.offers import Offer, offer_of, open_work
 from raypeft.run import Run
-from raypeft.runs.kinds import REPORT, TRIAL
-from raypeft.runs.reading import append_records
 from raypeft.spec.plan import Cell, IclJob
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -143,5 +141,5 @@ def _complete_ledger(run: Run) -> None:
     ended = {row["trial"] for row in run.trials()}
     reports = [row for content in taken for row in content["reports"] if (row["trial"], row["report"]) not in reported]
     trials = [row for content in taken for row in content["trials"] if row["trial"] not in ended]
-    append_records(run.reports_file, REPORT, reports)
-    append_records(run.trials_file, TRIAL, trials)
+    append_lines(run.reports_file, reports)
+    append_lines(run.trials_file, trials)
