@@ -27,7 +27,8 @@ def fingerprint(model: torch.nn.Module) -> Fingerprint:
     A tensor is known by its class, type, shape, strides, whether it is trained, what hangs on it (the state of
     quantised weights) and two sums over its bytes as integers, one of them weighted by position. Both are exact. Any
     change of a single value changes both; that several changes leave both as they were has a chance below 2^-32 for
-    the most regular ones, and none worth a number for those of a training. The sums are computed where the tensor is.
+    the most regular ones, and none worth a number for those of a training. The sums are computed where the tensor is;
+    on a CPU they take a core about 0.7 to 1 second for each GiB of weights.
     """
     found: Fingerprint = {}
     seen: dict[int, tuple[str, Any]] = {}

@@ -67,7 +67,7 @@ class Reading:
         return watched.row
 
     def rows(self, path: Path, parse: Callable[[bytes], dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The rows of a file of lines, without their version; a torn last line, which may just be written, is none.
+        """The rows of a file of lines without the damaged ones; a torn last line, which may just be written, is none.
 
         Raises:
             UserError: as `record`.
@@ -81,7 +81,6 @@ class Reading:
                     if line.strip() and (line.endswith(b"\n") or is_object(line)):
                         bad.append((number, str(error)))
                     continue
-                row.pop("format", None)
                 yield row
             if bad:
                 lines = "1 damaged line" if len(bad) == 1 else f"{len(bad)} damaged lines, the first of them"
@@ -187,13 +186,15 @@ def write_record(path: Path, kind: Kind, content: Mapping[str, Any]) -> dict[str
     return row
 
 
-def append_record(path: Path, kind: Kind, content: Mapping[str, Any]) -> None:
-    """Append a record as one line, with the version of its format, durable when this returns.
+def append_record(path: Path, kind: Kind, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Append a record as one line, with the version of its format, durable when this returns, and return it.
 
     Raises:
         Damaged: it is none of its kind; nothing is written.
     """
-    append_bytes(path, _encoded(kind, {**kind.version, **content}))
+    row = {**kind.version, **content}
+    append_bytes(path, _encoded(kind, row))
+    return row
 
 
 def write_predictions(path: Path, rows: list[dict[str, Any]]) -> str:

@@ -65,7 +65,7 @@ class Ledger:
     def record(self, trial: str, cell: Cell, number: int, report: Mapping[str, Any]) -> Report:
         """Record a report, durable when this returns."""
         row = {"trial": trial, "cell": cell.id, "number": number, **report, "time": time.time()}
-        append_record(self.run.reports_file, REPORT, row)
+        row = append_record(self.run.reports_file, REPORT, row)
         self.history.append(row)
         self.reports[trial].append(row)
         return row
@@ -107,7 +107,7 @@ class Ledger:
             row["transient"] = True
         if notices := self.notices.get(trial):
             row["notices"] = notices
-        append_record(self.run.trials_file, TRIAL, row)
+        row = append_record(self.run.trials_file, TRIAL, row)
         self.ended[trial] = row
         return row
 

@@ -1,5 +1,6 @@
 """A fingerprint tells a model from one in which anything at all is different."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -86,6 +87,27 @@ def test_a_base_that_was_changed_is_loaded_anew(
     assert f"LoRA left the base model changed ({base.changed}): it is loaded anew" in caplog.text
     assert base.model is not model and base.changed is None
     assert torch.equal(base.model(**batch(base)).logits, logits)
+
+
+def test_the_memory_of_a_changed_base_is_freed_before_it_is_loaded_anew(bases: Bases, matrix: Plan) -> None:
+    """Also when a fault ended the trial, whose traceback holds the model for a while."""
+    shared, lora = bases("codegen", "lora"), matrix.resolved.techniques["lora"]
+    base = load_base(shared.name, shared.entry, "fp32")
+    lent, again, alive = weakref.ref(base.model), base.again, []
+    assert again is not None
+
+    def loading() -> Base:
+        alive.append(lent())
+        return again()
+
+    base.again = loading
+    with pytest.raises(RuntimeError, match="broken"), adapted(base, lora, lora.paper, seed=1) as adapter:
+        step(adapter, batch(base))
+        one_bit(base.model)
+        raise RuntimeError("broken")
+    del adapter
+    assert base.changed is not None and alive == []
+    assert base.model is not None and alive == [None]
 
 
 def test_the_state_of_quantised_weights_counts(matrix: Plan) -> None:

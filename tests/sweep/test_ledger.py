@@ -77,6 +77,7 @@ def test_the_end_of_a_trial_is_recorded_once(run: Run) -> None:
     assert Ledger(run).end(name, LORA, 0, POINT, "error", error="again") == first
     assert list(run.trials()) == [first]
     assert {key: value for key, value in first.items() if key != "time"} == {
+        "format": 1,
         "trial": "tiny-decoder·lora·snippets·000",
         "cell": "tiny-decoder/snippets/lora",
         "number": 0,
