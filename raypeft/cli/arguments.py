@@ -1,6 +1,5 @@
 """Arguments that several verbs share."""
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -53,7 +52,7 @@ def find_run(text: str) -> Run:
         UserError: neither holds a run; the message lists the runs there are.
     """
     for folder in (Path(text), RUNS / text):
-        if not os.path.isfile(usable(folder, "RUN") / "study.yaml"):
+        if not (usable(folder, "RUN") / "study.yaml").is_file():
             continue
         run = Run.open(folder)
         _read.append(run)

@@ -118,12 +118,13 @@ def _datasets(name: str) -> tuple[dict[str, DatasetEntry], str, list[Split]]:
     if not os.path.isdir(path):
         known[path.name] = DatasetEntry(title=path.name, folder=str(path.parent), files={"train": path.name})
         return known, path.name, ["train"]
-    entry = DatasetEntry(title=path.name, folder=str(path))
+    called = path.name or path.resolve().name or "data"  # of `.`, or of the root of all folders
+    entry = DatasetEntry(title=called, folder=str(path))
     splits: list[Split] = [split for split in SPLITS if find_file(path, entry, split) is not None]
     if not splits:
         raise UserError("holds no train, validation or test file in a format that is read", where=name)
-    known[path.name] = entry
-    return known, path.name, splits
+    known[called] = entry
+    return known, called, splits
 
 
 def _shortened(model: str, entry: DatasetEntry) -> Shortened:

@@ -179,7 +179,9 @@ def _absent(cost: Cost, wanted: Sequence[Need], unreadable: Mapping[str, str]) -
         lines.append(
             f"Gated      {', '.join(f'{need.name} ({need.repo})' for need in gated)}: accept the licence first"
         )
-    return lines + [f"Missing    {name}: {one_line(reason)}" for name, reason in unreadable.items()]
+    return lines + [
+        f"Missing    {name}: {one_line(reason.replace(chr(10), '; '))}" for name, reason in unreadable.items()
+    ]
 
 
 def _hours(seconds: float) -> str:

@@ -77,8 +77,8 @@ class _Loader(yaml.SafeLoader):
     def construct_text(self, node: yaml.ScalarNode) -> str:
         """A text that can be saved as UTF-8."""
         text = str(self.construct_scalar(node))
-        if any(character in "\0\x85" or "\ud800" <= character <= "\udfff" for character in text):
-            raise self._refusal("a text has NUL, NEL or half of a surrogate pair, which cannot be saved", node)
+        if any(character == "\x85" or "\ud800" <= character <= "\udfff" for character in text):
+            raise self._refusal("a text has NEL or half of a surrogate pair, which cannot be saved", node)
         return text
 
     def _refusal(self, problem: str, at: Any) -> yaml.MarkedYAMLError:

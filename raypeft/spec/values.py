@@ -75,19 +75,15 @@ def _numeric(value: Any) -> Any:
     return value
 
 
-def _shown(text: str) -> str:
-    if not text.strip():
-        raise ValueError("should not be blank")
-    if not one_line(text):
+def _place(text: str) -> str:
+    if not one_line(_said(text)):
         raise ValueError("should be one line without control characters")
     return text
 
 
-def _prose(text: str) -> str:
+def _said(text: str) -> str:
     if not text.strip():
         raise ValueError("should not be blank")
-    if not one_line(text.replace("\n", " ").replace("\t", " ")):
-        raise ValueError("should have no control characters")
     return text
 
 
@@ -141,11 +137,11 @@ Flag = Annotated[bool, Strict()]
 Usual = AfterValidator(_usual)
 Count = Annotated[Whole, Field(gt=0, le=10**9)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
-Line = Annotated[str, Field(max_length=500), AfterValidator(_shown)]
-"""One line of text, for tables."""
-Place = Annotated[str, Field(max_length=4_000), AfterValidator(_shown)]
+Line = Annotated[str, Field(max_length=500), AfterValidator(_said)]
+"""Text for people, short enough for tables; whatever it holds is shown and not obeyed (`report.formatting`)."""
+Place = Annotated[str, Field(max_length=4_000), AfterValidator(_place)]
 """A path."""
-Prose = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_prose)]
+Prose = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_said)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
 """Of a model, data set or technique: a part of paths, and of names of cells and trials."""

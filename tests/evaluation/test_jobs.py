@@ -10,7 +10,7 @@ import torch
 from raypeft.data.sources import load_split
 from raypeft.evaluation.decoding_job import run_job
 from raypeft.evaluation.jobs import Job, jobs_of
-from raypeft.evaluation.pool import Evaluator, _next
+from raypeft.evaluation.pool import Evaluator, next_job
 from raypeft.files import read_json, read_lines, write_json, write_text
 from raypeft.modeling.loading import study_base
 from raypeft.run import Run
@@ -45,11 +45,12 @@ def test_files_of_a_job(run: Run) -> None:
     assert icl.error_file(run) == run.folder / "icl/m/d/3-shot-seed-42.error.json"
 
 
-def test_an_actor_stays_with_its_model() -> None:
+def test_an_actor_stays_with_its_model(small_plan: Plan) -> None:
     jobs = [Job("icl", IclJob(model, "d", 0, seed)) for model in ("a", "b", "c") for seed in (1, 2)]
-    assert _next(jobs, "b", {"a", "b"}).model == "b"
-    assert _next(jobs, None, {"a"}).model == "b"  # a model that no other actor has loaded
-    assert _next(jobs, "x", {"a", "b", "c"}) == jobs[0]
+    a, b, c = (small_plan.base(job.target) for job in jobs[::2])
+    assert next_job(small_plan, jobs, b, {a, b}).model == "b"
+    assert next_job(small_plan, jobs, None, {a}).model == "b"  # a model that no other actor has loaded
+    assert next_job(small_plan, jobs, ("x", None), {a, b, c}) == jobs[0]
 
 
 def test_an_icl_job_prompts_with_drawn_examples(run: Run, small_plan: Plan) -> None:

@@ -61,6 +61,10 @@ def run_of(folder: Path, text: str) -> Run:
     write_json(
         run.cell_folder(CELL) / "selection.json",
         {
+            "trial": CELL.trial_name(0),
+            "number": 0,
+            "paper_point": True,
+            "em@10": 50.0,
             "hyperparameters": {"target_modules": text.encode("utf-8", "replace").decode()},
             "checkpoint_report": 4,
             "validation_loss": 1.25,

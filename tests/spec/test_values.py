@@ -12,6 +12,7 @@ from raypeft.spec.values import (
     FolderName,
     Line,
     Name,
+    Place,
     Prose,
     Real,
     Seed,
@@ -32,6 +33,7 @@ class Kinds(BaseModel):
     count: Count = 1
     seed: Seed = 1
     line: Line = "a"
+    place: Place = "a"
     prose: Prose = "a"
     name: Name = "a"
     folder: FolderName = "a"
@@ -54,6 +56,8 @@ def message(key: str, value: Any) -> str:
         ("seed", 2**32 - 1, 2**32 - 1),
         ("line", "日本 [é]", "日本 [é]"),
         ("prose", "two\nlines\t", "two\nlines\t"),
+        ("line", "a\x1b[31m\x00\u202eb", "a\x1b[31m\x00\u202eb"),
+        ("prose", "a\x1b[31m\x00\u202eb", "a\x1b[31m\x00\u202eb"),
         ("name", "a" * 80, "a" * 80),
         ("folder", "my study (2)", "my study (2)"),
         ("value", True, True),
@@ -79,11 +83,10 @@ def test_what_is_taken(key: str, value: Any, taken: Any) -> None:
         ("count", 10**400, "Input should be less than or equal to 1000000000"),
         ("seed", 2**32, "Input should be less than 4294967296"),
         ("line", " \t", "should not be blank"),
-        ("line", "a\nb", "should be one line without control characters"),
-        ("line", "a\x1b[31m", "should be one line without control characters"),
-        ("line", "a\u202eb", "should be one line without control characters"),
+        ("place", "a\nb", "should be one line without control characters"),
+        ("place", "a\x1b[31m", "should be one line without control characters"),
+        ("place", "a\u202eb", "should be one line without control characters"),
         ("prose", "\n", "should not be blank"),
-        ("prose", "a\x00b", "should have no control characters"),
         ("name", "a" * 81, "String should have at most 80 characters"),
         ("name", "a/b", "String should match pattern"),
         ("folder", "..", "should do as the name of a folder"),
