@@ -110,7 +110,7 @@ def test_dates_and_equals_signs_are_texts() -> None:
         ("{a: " * 2_000, "line 1, column 158: is nested more than 40 deep"),
         ("9" * 5_000, "line 1, column 1: a number of 5000 digits"),
         (r'"\N"', "line 1, column 1: a text has NEL or half of a surrogate pair, which cannot be saved"),
-        (r'"\uD800"', "line 1, column 1: a text has NUL"),
+        (r'"\uD800"', "line 1, column 1: a text has NEL"),
         ("[" + "1," * 60_000 + "]", "line 1, column 100002: holds more than 50000 values"),
     ],
     ids=lambda text: text[:20],
