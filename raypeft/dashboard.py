@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -106,8 +106,8 @@ def running(run: Run) -> Dashboard | None:
     if content is None:
         return None
     try:
-        dashboard = Dashboard(*(content[item.name] for item in fields(Dashboard)))
-    except ValidationError:
+        dashboard = Dashboard(**content)
+    except (TypeError, ValidationError):
         return None
     if not dashboard.is_here or urlsplit(dashboard.url).hostname not in LOOPBACK:
         return dashboard

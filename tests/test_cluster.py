@@ -35,7 +35,7 @@ def write_study(folder: Path) -> None:
         "search: {r: {choice: [4, 8]}, learning_rate: {uniform: [1.0e-4, 1.0e-2]}}\n"
     )
     (folder / "search_spaces" / "diverging.yaml").write_text(
-        "title: Diverging\npaper: {learning_rate: 1.0e+30}\nsearch: {learning_rate: {choice: [1.0e+30]}}\n"
+        "title: Diverging\npaper: {learning_rate: 1.0e+17}\nsearch: {learning_rate: {choice: [1.0e+17]}}\n"
     )
     (folder / "faults.yaml").write_text(
         "question: What happens to the others?\nmodels: [tiny-decoder]\ndatasets: [snippets]\n"

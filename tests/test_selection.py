@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raypeft.data import sources
+from raypeft.data import items, sources
 from raypeft.evaluation.jobs import jobs_of
 from raypeft.files import append_line, read_json, write_json, write_text
 from raypeft.pipeline import failures
@@ -81,6 +81,7 @@ def ended(
             "decoding_reserved_mib": None,
             "micro_batch": 4,
             "decode_batch": 16,
+            "gradient_checkpointing": False,
             "trainable_parameters": 100,
             "parameters": 1000,
         },
@@ -120,6 +121,7 @@ def test_the_checkpoint_of_lowest_validation_loss_is_selected(run: Run) -> None:
         "decoding_reserved_mib": None,
         "micro_batch": 4,
         "decode_batch": 16,
+        "gradient_checkpointing": False,
         "trainable_parameters": 100,
         "parameters": 1000,
         "select_by": "loss",
@@ -249,7 +251,8 @@ def test_selection_reads_no_data(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(sources, "load_split", refuse)
     monkeypatch.setattr(sources, "read_split", refuse)
-    monkeypatch.setattr(sources, "read_rows", refuse)
+    monkeypatch.setattr(items, "read_items", refuse)
+    monkeypatch.setattr(sources, "read_items", refuse)
     for number in range(3):
         ended(run, number, [report(1, 1.0 - number / 10)])
     write_json(run.cell_folder(CELL) / "test.json", {"metrics": {"em@10": 100.0}})

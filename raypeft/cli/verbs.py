@@ -7,7 +7,8 @@ import typer
 from typer.core import TyperGroup
 
 from raypeft.errors import UserError
-from raypeft.spec.values import LONGEST_NAME, quoted
+
+LONGEST_VERB = 80  # characters of what stands for a verb that typer may quote
 
 # In the order of the help, which needs no module of a verb. A module has its verb under its own name.
 VERBS = {
@@ -41,7 +42,9 @@ class Verbs(TyperGroup):
         Raises:
             UserError: what stands for a verb is too long to be said.
         """
-        if len(cmd_name) > LONGEST_NAME:
+        if len(cmd_name) > LONGEST_VERB:
+            from raypeft.spec.values import quoted
+
             raise UserError(f"there is no verb {quoted(cmd_name)}", hint="raypeft --help lists them.")
         if cmd_name in VERBS and self.commands[cmd_name] is None:
             self.commands[cmd_name] = _command(cmd_name)

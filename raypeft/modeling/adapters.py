@@ -130,7 +130,9 @@ def adapted(
         if technique.kind == "full":
             model = _full(base, saved)
         elif saved is None:
-            model = peft.get_peft_model(base.model, adapter_config(base, technique, hyperparameters, steps))
+            with _uninitialised_as_nan():
+                model = peft.get_peft_model(base.model, adapter_config(base, technique, hyperparameters, steps))
+            _check_initialised(model, technique)
             remember_start(model)
         elif steps is not None and is_converted(
             saved, config := adapter_config(base, technique, hyperparameters, steps)
@@ -145,6 +147,27 @@ def adapted(
         base.take_back(functools.partial(_detached, lent, model, uses_cache))
         if base.changed:
             log.info("%s left the base model changed (%s): it is loaded anew", technique.title, base.changed)
+
+
+@contextmanager
+def _uninitialised_as_nan() -> Iterator[None]:
+    """Have torch fill memory that nothing has been written to with values that are no numbers."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def _check_initialised(model: Any, technique: Technique) -> None:
+    """Refuse an adapter that begins with what memory happened to hold (peft's TinyLoRA with `init_weights: false`)."""
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and not bool(weight.isfinite().all()):
+            raise UserError(
+                f"peft.{technique.peft} leaves {name} without initial values, or with such as are no numbers",
+                hint="Change how it is initialised, in the technique's arguments.",
+            )
 
 
 def _train_in_fp32(model: peft.PeftModel) -> None:

@@ -68,6 +68,7 @@ _COSTS: dict[str, Any] = {
     **_MEMORY,
     "micro_batch": NotRequired[Count | None],
     "decode_batch": NotRequired[Count | None],
+    "gradient_checkpointing": NotRequired[bool | None],
     "trainable_parameters": NotRequired[Count | None],
     "parameters": NotRequired[Count | None],
 }

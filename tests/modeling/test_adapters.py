@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from raypeft.errors import UserError
 from raypeft.modeling.adapters import adapted, adapter_config, parameter_counts
 from raypeft.modeling.loading import Base, load_base, warm_base
 from raypeft.modeling.training_state import save_training_state
 from raypeft.spec.plan import Plan
+from raypeft.spec.technique import Technique
 from tests.conftest import MODELS
 from tests.modeling.conftest import EVERY_TECHNIQUE, Bases
 
@@ -123,3 +125,23 @@ def test_shares_of_the_training_are_steps(bases: Bases, matrix: Plan) -> None:
     assert (config.total_step, config.tinit, config.deltaT, config.tfinal) == (3000, 501, 10, 1500)
     config = adapter_config(base, spec, spec.paper, steps=10)
     assert (config.total_step, config.tinit, config.deltaT, config.tfinal) == (10, 2, 1, 5)
+
+
+def test_an_adapter_that_begins_with_what_memory_happened_to_hold_is_refused(bases: Bases) -> None:
+    """peft's TinyLoRA makes its vectors with `torch.empty`, and leaves them so where it is told not to initialise."""
+    content = {
+        "title": "T",
+        "peft": "TinyLoraConfig",
+        "arguments": {"target_modules": ["q_proj"], "init_weights": False},
+        "paper": {"learning_rate": 1e-3},
+        "search": {"learning_rate": {"choice": [1e-3]}},
+    }
+    base, tiny = bases("tiny-decoder", "lora"), Technique.model_validate(content)
+    lent = base.model
+    with (
+        pytest.raises(UserError, match=r"peft\.TinyLoraConfig leaves \S+ without initial values"),
+        adapted(base, tiny, tiny.paper, seed=42),
+    ):
+        pass
+    assert base.model is lent, "it is given back all the same"
+    assert not torch.are_deterministic_algorithms_enabled()

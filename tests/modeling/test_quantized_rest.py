@@ -35,8 +35,9 @@ def test_what_passes_through_has_the_precision_of_the_rest(
     matrix: Plan, model: str, technique: str, rest: QuantizedRest, dtype: torch.dtype
 ) -> None:
     base, spec = quantised(matrix, model, technique, rest), matrix.resolved.techniques[technique]
-    packed = (bnb.nn.Params4bit, bnb.nn.Int8Params)
-    assert {weight.dtype for weight in base.model.parameters() if not isinstance(weight, packed)} == {dtype}
+    layers = [module for module in base.model.modules() if isinstance(module, bnb.nn.Linear4bit | bnb.nn.Linear8bitLt)]
+    packed = {weight for layer in layers for weight in layer.parameters()}  # with the biases that are added to it
+    assert layers and {weight.dtype for weight in base.model.parameters() if weight not in packed} == {dtype}
     tokens = base.tokenizer("sort xs\nxs.sort()", return_tensors="pt")["input_ids"]
     inputs: dict[str, Any] = {"input_ids": tokens}
     if base.architecture == "encoder_decoder":

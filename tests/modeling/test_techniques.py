@@ -111,18 +111,23 @@ def test_initialisations_that_need_data_are_refused(initialisation: str) -> None
     assert problem.startswith(f"techniques.odd.search.init_lora_weights: {initialisation} needs ")
 
 
-def test_ranks_that_are_no_whole_numbers_are_named_by_key() -> None:
-    rate = {"learning_rate": {"choice": [1e-3]}}
-    drawn = lora(paper={"r": 8.0, "learning_rate": 1e-3}, search={**rate, "r": {"uniform": [4, 16]}})
+def test_counts_that_are_no_whole_numbers_are_named_by_key() -> None:
+    """Of ranks the specification says so by itself."""
+    rate, kind = {"learning_rate": {"choice": [1e-3]}}, {"peft": "FourierFTConfig"}
+    point = {"n_frequency": 8.0, "learning_rate": 1e-3}
+    drawn = lora(**kind, paper=point, search={**rate, "n_frequency": {"uniform": [4, 16]}})
     assert technique_problems("odd", drawn) == [
-        "techniques.odd.paper.r: is 8.0, but peft.LoraConfig takes a whole number, for example 8",
-        "techniques.odd.search.r: draws real numbers, but peft.LoraConfig takes whole ones: use integer or log_integer",
+        "techniques.odd.paper.n_frequency: is 8.0, but peft.FourierFTConfig takes a whole number, for example 8",
+        "techniques.odd.search.n_frequency: draws real numbers, but peft.FourierFTConfig takes whole ones: "
+        "use integer or log_integer",
     ]
-    chosen = lora(paper={"r": 8, "learning_rate": 1e-3}, search={**rate, "r": {"choice": [8, 12.5]}})
+    chosen = lora(**kind, paper={**point, "n_frequency": 8}, search={**rate, "n_frequency": {"choice": [8, 12.5]}})
     assert technique_problems("odd", chosen) == [
-        "techniques.odd.search.r: is 12.5, but peft.LoraConfig takes a whole number"
+        "techniques.odd.search.n_frequency: is 12.5, but peft.FourierFTConfig takes a whole number"
     ]
     for value in ("8", True, 8.5):
-        (problem,) = technique_problems("odd", lora(arguments={"r": value}))
-        assert problem == f"techniques.odd.arguments.r: is {value!r}, but peft.LoraConfig takes a whole number"
+        (problem,) = technique_problems("odd", lora(**kind, arguments={"n_frequency": value}))
+        assert problem == (
+            f"techniques.odd.arguments.n_frequency: is {value!r}, but peft.FourierFTConfig takes a whole number"
+        )
     assert technique_problems("odd", lora(arguments={"r": 8, "lora_alpha": 12.5})) == []
