@@ -135,6 +135,17 @@ def is_sound(plan: Plan) -> bool:
     return all(_is_harmless(technique) for technique in plan.resolved.techniques.values())
 
 
+def doubts(run: Run) -> list[str]:
+    """What of a run's own results cannot be trusted, one line each: made at version 1, not proven to be sound."""
+    if run.manifest().get("results_version") != SHARED_BASE or is_sound(run.plan):
+        return []
+    suspects = [name for name, technique in run.plan.resolved.techniques.items() if not _is_harmless(technique)]
+    return [
+        f"This run began with a version of raypeft that did not prove that {', '.join(suspects)} left the base model "
+        "whole for other trials: what it computed then may be wrong. Start anew with --fresh, or with another --out."
+    ]
+
+
 def _rest_was_fp32(source: Run, cell: Cell) -> bool:
     """Whether a cell of version 1 had fp32 beside quantised weights where half precision was asked for."""
     quantized = source.plan.resolved.techniques[cell.technique].quantization is not None

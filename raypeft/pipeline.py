@@ -11,6 +11,7 @@ from raypeft.files import write_text
 from raypeft.hub.fetching import provide
 from raypeft.interruption import Interruption
 from raypeft.manifest import remarks, versions, write_manifest
+from raypeft.offers import doubts
 from raypeft.precision import check_precision
 from raypeft.progress import Progress
 from raypeft.recovery import mend
@@ -68,7 +69,7 @@ def study(
         found = run.manifest()
         said = other_versions(found, versions())
         repairs += [f"This run began with {said}"] if said else []
-        for line in [*repairs, *remarks(plan, found.get("datasets", {})), *reuse(run, sources)]:
+        for line in [*repairs, *doubts(run), *remarks(plan, found.get("datasets", {})), *reuse(run, sources)]:
             progress.say(line)
         if pending(run, stages):
             check_precision(run, elsewhere=ray_address is not None)

@@ -15,7 +15,9 @@ from optuna.trial import TrialState
 from raypeft.errors import UserError
 from raypeft.files import read_json, write_json, write_text
 from raypeft.manifest import write_manifest
+from raypeft.offers import doubts
 from raypeft.pipeline import pending
+from raypeft.report import write
 from raypeft.reuse import reuse, runs_in, siblings
 from raypeft.run import Run
 from raypeft.spec.identity import cell_identity, icl_identity
@@ -323,6 +325,9 @@ def test_no_cell_of_a_run_of_version_1_with_another_technique_is_taken(tmp_path:
     write_text(source.icl_file(JOB).with_suffix(".jsonl"), "{}\n")
     for version, taken in ((1, 0), (2, 1)):
         write_json(source.manifest_file, {**source.manifest(), "results_version": version})
+        doubted = doubts(Run(source.folder))
+        assert [f"prove that {file.stem} left" in line for line in doubted] == [True] * (2 - version)
+        assert ("In doubt" in write(Run(source.folder)).read_text(encoding="utf-8")) == bool(doubted)
         assert len(reuse(start(tmp_path / f"second-{version}"), [source])) == taken
 
 

@@ -10,7 +10,7 @@ from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import study_base
 from raypeft.run import Run
 from raypeft.selection import selected
-from raypeft.spec.plan import Cell
+from raypeft.spec.plan import Cell, Plan
 
 
 def generate(
@@ -38,7 +38,35 @@ def generate(
             run.
     """
     check_consent(run, cell, given=trust_remote_code)
-    plan = run.plan
+    rows = searched(run, run.plan, cell, intents, progress=progress)
+    return [{key: value for key, value in row.items() if key not in ("id", "reference")} for row in rows]
+
+
+def searched(
+    run: Run,
+    plan: Plan,
+    cell: Cell,
+    intents: Sequence[str],
+    *,
+    decode_batch: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """What the selected weights of a run's cell give for intents by a plan's prompt and beam search.
+
+    Args:
+        run: the run.
+        plan: its own, or one with another search.
+        cell: its cell.
+        intents: texts.
+        decode_batch: intents that are searched together; by default as many as the plan says.
+        progress: as in `generate`.
+
+    Returns:
+        Rows of `predictions.jsonl`.
+
+    Raises:
+        UserError: as `generate`.
+    """
     selection = selected(run, cell)
     base = study_base(plan.resolved, cell)
     items = [Item(str(number), intent, "") for number, intent in enumerate(intents)]
@@ -50,5 +78,4 @@ def generate(
         seed=plan.resolved.study.training.seed,
         saved=run.cell_folder(cell) / "best",
     ) as model:
-        rows, _ = decode_items(plan, base, model, cell.dataset, items, prompts, progress=progress)
-    return [{key: value for key, value in row.items() if key not in ("id", "reference")} for row in rows]
+        return decode_items(plan, base, model, cell.dataset, items, prompts, decode_batch, progress)[0]

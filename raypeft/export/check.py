@@ -11,14 +11,12 @@ from typing import Any
 
 from raypeft.data.encoding import encode_prompt
 from raypeft.data.prompts import Prompts
-from raypeft.data.sources import Item
 from raypeft.decoding.stop import cut
 from raypeft.errors import UserError
-from raypeft.evaluation.decoding_job import decode_items, tuned_prompts
+from raypeft.evaluation.generate import searched
 from raypeft.export.snippet import Snippet
 from raypeft.files import read_lines
-from raypeft.modeling.adapters import adapted
-from raypeft.modeling.loading import discard_warm, study_base
+from raypeft.modeling.loading import discard_warm
 from raypeft.modeling.memory import give_back
 from raypeft.run import Run
 from raypeft.spec.plan import Cell, Plan
@@ -102,17 +100,7 @@ def _searched(run: Run, cell: Cell) -> Rows:
     resolved = run.plan.resolved
     protocol = resolved.study.protocol.model_copy(update={"stop_rule": "candidate"})
     plan = Plan(resolved.model_copy(update={"study": resolved.study.model_copy(update={"protocol": protocol})}))
-    base, selection = study_base(plan.resolved, cell), run.selection(cell) or {}
-    items = [Item(str(number), intent, "") for number, intent in enumerate(INTENTS)]
-    prompts, _ = tuned_prompts(plan, base, cell.dataset, items)
-    with adapted(
-        base,
-        plan.resolved.techniques[cell.technique],
-        selection["hyperparameters"],
-        seed=plan.resolved.study.training.seed,
-        saved=run.cell_folder(cell) / "best",
-    ) as model:
-        rows, _ = decode_items(plan, base, model, cell.dataset, items, prompts, decode_batch=1)
+    rows = searched(run, plan, cell, INTENTS, decode_batch=1)
     discard_warm()
     return rows
 

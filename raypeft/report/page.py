@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from raypeft.offers import doubts
 from raypeft.report.answer import answer
 from raypeft.report.browsing import browsable
 from raypeft.report.figures import Figures
@@ -81,6 +82,8 @@ def _facts(numbers: Numbers) -> list[tuple[str, str]]:
     if numbers.last_record is not None:
         moment = datetime.fromtimestamp(numbers.last_record, UTC)
         facts.append(("Last record of the sweep", f"{moment:%Y-%m-%d %H:%M} UTC"))
+    if doubtful := doubts(numbers.run):
+        facts.append(("In doubt", "; ".join(doubtful)))
     if damaged := numbers.run.faults():
         facts.append(("Damaged files, left out", "; ".join(damaged)))
     return facts
