@@ -31,8 +31,8 @@ from typing import Any
 
 from benchmarks.memory_grids import GRIDS
 from benchmarks.memory_trial import plan_of, write_data
-from raypeft.spec.footprint import USABLE, footprint
-from raypeft.spec.memory import MIB
+from raypeft.estimate.footprint import USABLE, footprint
+from raypeft.estimate.memory import MIB
 
 ROOT = Path(__file__).parents[1]
 # Exit codes of a process that was killed, and what a trial that did not fit came to

@@ -9,11 +9,11 @@ from typing import Any
 
 import raypeft.sweep.worker  # noqa: F401  what a worker has loaded takes memory too
 from benchmarks.memory_grids import MODELS, TARGETS
+from raypeft.estimate.footprint import footprint
+from raypeft.estimate.memory import BITSANDBYTES, CUDA_CONTEXT, FRAMEWORK, MIB, Device
 from raypeft.modeling.heap import map_large_blocks
 from raypeft.modeling.omission import omit_bitsandbytes
-from raypeft.spec.footprint import footprint
 from raypeft.spec.loading import PACKAGE
-from raypeft.spec.memory import BITSANDBYTES, CUDA_CONTEXT, FRAMEWORK, MIB, Device
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 

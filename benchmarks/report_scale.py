@@ -15,10 +15,10 @@ from typing import Any
 
 import optuna
 
-from raypeft.files import write_lines, write_text
 from raypeft.metrics.items import ItemScores, measure
+from raypeft.output.files import write_lines, write_text
 from raypeft.report import write
-from raypeft.run import Run, scores_file
+from raypeft.runs.folder import Run, scores_file
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.searcher import distribution
 from tests.report.recording import Recorder

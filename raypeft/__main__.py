@@ -3,7 +3,7 @@
 import os
 import sys
 
-from raypeft.importing import without_working_directory
+from raypeft.execution.importing import without_working_directory
 
 
 def main() -> None:

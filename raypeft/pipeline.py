@@ -5,20 +5,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from raypeft import temporary
-from raypeft.dashboard import announced
-from raypeft.files import write_text
+from raypeft.execution import temporary
+from raypeft.execution.dashboard import announced
+from raypeft.execution.interruption import Interruption
+from raypeft.execution.progress import Progress
 from raypeft.hub.fetching import provide
-from raypeft.interruption import Interruption
-from raypeft.manifest import remarks, versions, write_manifest
-from raypeft.offers import doubts
-from raypeft.precision import check_precision
-from raypeft.progress import Progress
-from raypeft.recovery import mend
+from raypeft.output.files import write_text
 from raypeft.report import is_current, write
-from raypeft.reuse import other_versions, reuse
-from raypeft.run import Run
-from raypeft.selection import select, stands
+from raypeft.runs.folder import Run
+from raypeft.runs.identity import check_precision
+from raypeft.runs.manifest import remarks, versions, write_manifest
+from raypeft.runs.offers import doubts
+from raypeft.runs.recovery import mend
+from raypeft.runs.reuse import other_versions, reuse
+from raypeft.runs.selection import select, stands
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy
 
@@ -73,7 +73,7 @@ def study(
             progress.say(line)
         if pending(run, stages):
             check_precision(run, elsewhere=ray_address is not None)
-            from raypeft.cluster import cluster
+            from raypeft.execution.cluster import cluster
 
             with cluster(ray_address, progress, interruption, keep) as url, announced(run, url):
                 from raypeft.sweep.sweep import check_gpu, sweep

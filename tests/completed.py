@@ -4,17 +4,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from raypeft.files import write_json, write_text
 from raypeft.metrics.items import measure
-from raypeft.run import Run, scores_file
-from raypeft.runs.kinds import ICL, TEST, Kind
-from raypeft.runs.reading import write_predictions, write_record
-from raypeft.selection import select
+from raypeft.output.files import write_json, write_text
+from raypeft.runs.checkpoints import seal
+from raypeft.runs.folder import Run, scores_file
+from raypeft.runs.ledger import Ledger, remaining
+from raypeft.runs.reading import ICL, TEST, Kind, write_predictions, write_record
+from raypeft.runs.selection import select
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
-from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.searcher import CellSearcher
-from raypeft.training.checkpoint import seal
 from tests.report.recording import prediction
 from tests.sweep.test_searcher import finish
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raypeft.importing import ROOT
+from raypeft.execution.importing import ROOT
 
 HEAVY = {"torch", "ray", "transformers", "peft", "optuna", "numpy", "matplotlib"}
 RUN = """
@@ -59,7 +59,14 @@ def test_the_list_of_verbs_loads_none_of_them() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["raypeft", "raypeft.spec.plan", "raypeft.run", "raypeft.selection", "raypeft.manifest", "raypeft.pipeline"],
+    [
+        "raypeft",
+        "raypeft.spec.plan",
+        "raypeft.runs.folder",
+        "raypeft.runs.selection",
+        "raypeft.runs.manifest",
+        "raypeft.pipeline",
+    ],
 )
 def test_a_light_module_loads_neither_torch_nor_ray(module: str) -> None:
     listing = f"import json, sys, {module}; print(json.dumps(dict(code=0, modules=sorted(sys.modules))))"

@@ -19,10 +19,10 @@ import pytest
 import torch
 from codebleu import bleu, weighted_ngram_match
 
-from raypeft import dashboard
-from raypeft.files import read_json
+from raypeft.execution import dashboard
 from raypeft.metrics.items import ItemScores
-from raypeft.run import Run
+from raypeft.output.files import read_json
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 from tests.driving import ALONE, COMMAND, SETTINGS, lines, snapshot, study
 from tests.report.browser import check_report

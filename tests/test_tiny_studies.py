@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from raypeft.run import Run
+from raypeft.runs.folder import Run
 from tests.driving import lines, snapshot, study
 from tests.report.browser import check_report
 

@@ -54,7 +54,7 @@ def main() -> None:
 
 def refuse(error: UserError) -> NoReturn:
     """End with a message."""
-    from raypeft.cli.output import echo_error
+    from raypeft.output.console import echo_error
 
     echo_error(error)
     sys.exit(2)

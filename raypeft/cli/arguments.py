@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from raypeft.errors import UserError
-from raypeft.report.formatting import one_line
-from raypeft.run import Run
+from raypeft.output.text import one_line
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 from raypeft.spec.values import quoted, shortened
 
@@ -64,7 +64,7 @@ def find_run(text: str) -> Run:
 
 def say_faults() -> None:
     """Say which files of the run that was read are damaged, apart from the output."""
-    from raypeft.cli.output import echo
+    from raypeft.output.console import echo
 
     while _read:
         run = _read.pop()

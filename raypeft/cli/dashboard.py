@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from raypeft.cli.arguments import RUNS, JsonOption, find_run
-from raypeft.cli.output import echo_json, echo_lines
-from raypeft.dashboard import Dashboard, running
 from raypeft.errors import UserError
-from raypeft.run import Run
+from raypeft.execution.dashboard import Dashboard, running
+from raypeft.output.console import echo_json, echo_lines
+from raypeft.runs.folder import Run
 
 EXTRA = "pip install 'raypeft[dashboard]'"
 

@@ -10,15 +10,14 @@ from pydantic import ValidationError
 from rich.progress import track
 
 from raypeft.cli.arguments import JsonOption
-from raypeft.cli.output import echo, echo_json, echo_lines
 from raypeft.data.build import KEPT, SEED, build_codealpacapy, write_splits
 from raypeft.data.check import Findings, Leak, Shortened, SplitFindings, check
 from raypeft.data.rows import shown
-from raypeft.data.sources import VARIABLE, find_file
+from raypeft.data.sources import find_file
 from raypeft.errors import UserError
-from raypeft.progress import terminal
-from raypeft.report.formatting import one_line
-from raypeft.spec.catalogue import SPLITS, Catalogue, DatasetEntry, Split, shipped_catalogue
+from raypeft.output.console import echo, echo_json, echo_lines, terminal
+from raypeft.output.text import one_line
+from raypeft.spec.catalogue import DATA_VARIABLE, SPLITS, Catalogue, DatasetEntry, Split, shipped_catalogue
 from raypeft.spec.direct import direct_models, is_direct
 from raypeft.spec.protocol import Protocol
 from raypeft.spec.values import quoted, shortened
@@ -100,7 +99,7 @@ def build(
         echo(f"CodeAlpaca-20k gives {KEPT:,} such rows, so this is another version of it.")
     echo("These are not the published splits, only as large: their items lie in other ones.")
     place = folder.resolve()
-    exported = f"export {VARIABLE}={place.parent}" if place.name == name else None
+    exported = f"export {DATA_VARIABLE}={place.parent}" if place.name == name else None
     echo(f"To use them: {exported or f'--set catalogue.datasets.{name}.folder={place}'}")
 
 

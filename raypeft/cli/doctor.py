@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from raypeft.cli.arguments import RUNS, JsonOption
-from raypeft.cli.output import echo_json, echo_lines, lines_table, print_lines
-from raypeft.guards import check_versions
+from raypeft.execution.guards import check_versions
+from raypeft.output.console import echo_json, echo_lines, lines_table, print_lines
 
 
 def doctor(as_json: JsonOption = False) -> None:
@@ -13,7 +13,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
     Exit codes: 0 a study can run, 2 a package's version is refused because it would give wrong results.
     """
-    from raypeft.doctor import examine
+    from raypeft.cli.machine import examine
 
     found = examine(Path(RUNS))
     if as_json:

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from raypeft.cli.arguments import JsonOption, usable
-from raypeft.cli.output import counting, echo, echo_json, echo_lines
 from raypeft.errors import UserError
-from raypeft.files import refuse_unwritable, write_json, write_lines
-from raypeft.guards import check_versions
+from raypeft.execution.guards import check_versions
+from raypeft.output.console import counting, echo, echo_json, echo_lines
+from raypeft.output.files import refuse_unwritable, write_json, write_lines
 from raypeft.spec.loading import find
 from raypeft.spec.places import missing_folders
 from raypeft.spec.plan import Plan

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from raypeft.cli.arguments import CellArgument, RunArgument, TrustOption, find_cell, find_run
-from raypeft.cli.output import echo
+from raypeft.output.console import echo
 
 
 def export(

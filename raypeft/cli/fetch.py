@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from raypeft.cli.output import echo
-from raypeft.progress import terminal
+from raypeft.output.console import echo, terminal
 from raypeft.spec.resolve import ResolvedStudy, resolve
 
 INTERRUPTED = 130
@@ -36,8 +35,8 @@ def fetch(
 
 def _fetch(resolved: ResolvedStudy) -> None:
     from raypeft.hub.fetching import fetch as fetch_all
-    from raypeft.hub.fetching import size
     from raypeft.hub.study import needs, refusal, survey
+    from raypeft.output.text import size
 
     asked = needs(resolved)
     found = survey(asked)

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from raypeft.cli.arguments import CellArgument, JsonOption, RunArgument, TrustOption, find_cell, find_run
-from raypeft.cli.output import counting, echo, echo_json, echo_lines
 from raypeft.errors import UserError
-from raypeft.guards import check_versions
-from raypeft.report.formatting import one_line, printable
+from raypeft.execution.guards import check_versions
+from raypeft.output.console import counting, echo, echo_json, echo_lines
+from raypeft.output.text import one_line, printable
 
 
 def generate(

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from raypeft.cli.output import lines_table, print_lines
 from raypeft.errors import UserError
+from raypeft.output.console import lines_table, print_lines
 from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.documents import read_yaml
 from raypeft.spec.loading import find, names

@@ -4,20 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from raypeft.cli.output import echo_lines, lines_table, print_lines
 from raypeft.cli.plan_memory import MemoryColumns
-from raypeft.data.sources import local_folder, read_split
+from raypeft.data.sources import read_split
 from raypeft.errors import UserError
-from raypeft.hub.fetching import size
+from raypeft.estimate.cost import Cost, measured
+from raypeft.estimate.machines import PAPER, machine_here
 from raypeft.hub.study import Need, cached, needs
-from raypeft.report.formatting import one_line
-from raypeft.run import Run
-from raypeft.spec.catalogue import SPLITS, Split
-from raypeft.spec.cost import Cost, measured
-from raypeft.spec.machines import PAPER, machine_here
+from raypeft.output.console import echo_lines, lines_table, print_lines
+from raypeft.output.text import one_line, size
+from raypeft.runs.folder import Run
+from raypeft.runs.outlook import Standing, standing
+from raypeft.spec.catalogue import SPLITS, Split, local_folder
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy
-from raypeft.standing import Standing, standing
 
 HOUR = 3600.0
 

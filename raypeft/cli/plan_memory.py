@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from raypeft.spec.footprint import Footprint, device_of, footprint
-from raypeft.spec.memory import GIB
+from raypeft.estimate.footprint import Footprint, device_of, footprint
+from raypeft.estimate.memory import GIB
 from raypeft.spec.plan import Cell, Plan
 
 

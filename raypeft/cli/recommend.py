@@ -7,11 +7,11 @@ import typer
 from rich.text import Text
 
 from raypeft.cli.arguments import JsonOption, RunArgument, find_run
-from raypeft.cli.output import echo, echo_json, echo_lines, lines_table, print_lines
 from raypeft.errors import UserError
-from raypeft.progress import duration
-from raypeft.report import formatting as show
-from raypeft.report.numbers import Numbers, gather
+from raypeft.output import text as show
+from raypeft.output.console import echo, echo_json, echo_lines, lines_table, print_lines
+from raypeft.output.text import duration
+from raypeft.report.numbers.gather import Numbers, gather
 
 if TYPE_CHECKING:
     from raypeft.recommendation.candidates import Candidate, Limits

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from raypeft.cli.arguments import RunArgument, find_run
-from raypeft.cli.output import echo
 from raypeft.errors import UserError
-from raypeft.files import is_writable
+from raypeft.output.console import echo
+from raypeft.output.files import is_writable
 
 
 class Format(StrEnum):

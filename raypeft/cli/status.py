@@ -6,12 +6,11 @@ from typing import Any
 from rich.text import Text
 
 from raypeft.cli.arguments import JsonOption, RunArgument, find_run
-from raypeft.cli.output import LinesTable, echo_json, echo_lines, lines_table, print_lines
-from raypeft.progress import duration
-from raypeft.report.cells import CellRow
-from raypeft.report.formatting import ABSENT, counts, loss, one_line, percent
-from raypeft.report.numbers import Numbers, gather
-from raypeft.report.standing import Standing, standing
+from raypeft.output.console import LinesTable, echo_json, echo_lines, lines_table, print_lines
+from raypeft.output.text import ABSENT, counts, duration, loss, one_line, percent
+from raypeft.report.numbers.cells import CellRow
+from raypeft.report.numbers.gather import Numbers, gather
+from raypeft.report.numbers.progress import Standing, standing
 
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:

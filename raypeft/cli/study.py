@@ -12,19 +12,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from raypeft import disk, temporary
 from raypeft.cli.arguments import usable
 from raypeft.cli.plan import show_plan
 from raypeft.errors import UserError
-from raypeft.files import write_text
-from raypeft.guards import check_versions
-from raypeft.interruption import CODE as INTERRUPTED
-from raypeft.interruption import Interruption
-from raypeft.owner import FILES as OWNER_FILES
-from raypeft.owner import Ownership
-from raypeft.progress import say, terminal
-from raypeft.reuse import runs_in, siblings
-from raypeft.run import Run
+from raypeft.execution import disk, temporary
+from raypeft.execution.guards import check_versions
+from raypeft.execution.interruption import CODE as INTERRUPTED
+from raypeft.execution.interruption import Interruption
+from raypeft.execution.owner import FILES as OWNER_FILES
+from raypeft.execution.owner import Ownership
+from raypeft.output.console import say, terminal
+from raypeft.output.files import write_text
+from raypeft.runs.folder import Run
+from raypeft.runs.reuse import runs_in, siblings
 from raypeft.spec.changes import adopted, differences
 from raypeft.spec.loading import find, together
 from raypeft.spec.places import missing_folders

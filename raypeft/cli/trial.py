@@ -6,23 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from raypeft.cli.arguments import JsonOption, RunArgument, find_run, find_trial
-from raypeft.cli.output import LinesTable, echo, echo_json, echo_lines, lines_table, print_lines
 from raypeft.errors import UserError
-from raypeft.report.formatting import (
-    ABSENT,
-    count,
-    hyperparameters,
-    loss,
-    mebibytes,
-    one_line,
-    percent,
-    printable,
-    seconds,
-)
-from raypeft.report.samples import Sample, read_samples
-from raypeft.report.trials import Trial, read_trials
-from raypeft.run import Run
-from raypeft.training.checkpoint import sound
+from raypeft.output.console import LinesTable, echo, echo_json, echo_lines, lines_table, print_lines
+from raypeft.output.text import ABSENT, count, hyperparameters, loss, mebibytes, one_line, percent, printable, seconds
+from raypeft.report.numbers.samples import Sample, read_samples
+from raypeft.report.numbers.trials import Trial, read_trials
+from raypeft.runs.checkpoints import sound
+from raypeft.runs.folder import Run
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SAMPLES = 3

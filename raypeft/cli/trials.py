@@ -6,9 +6,9 @@ from typing import Any
 from rich.text import Text
 
 from raypeft.cli.arguments import JsonOption, RunArgument, find_run
-from raypeft.cli.output import echo, echo_json, lines_table, print_lines
-from raypeft.report.formatting import ABSENT, hyperparameters, loss, one_line, percent
-from raypeft.report.trials import Trial, read_trials
+from raypeft.output.console import echo, echo_json, lines_table, print_lines
+from raypeft.output.text import ABSENT, hyperparameters, loss, one_line, percent
+from raypeft.report.numbers.trials import Trial, read_trials
 
 
 def trials(run: RunArgument, as_json: JsonOption = False) -> None:

@@ -14,7 +14,7 @@ from raypeft.data.formats import read_rows
 from raypeft.data.items import Item, check_text
 from raypeft.data.rows import BadRow, shown
 from raypeft.errors import UserError
-from raypeft.files import write_lines
+from raypeft.output.files import write_lines
 from raypeft.spec.catalogue import SPLITS, Split
 
 SEED = 42

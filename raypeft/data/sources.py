@@ -14,7 +14,7 @@ from raypeft.data.formats import SUFFIXES
 from raypeft.data.items import Item, read_items
 from raypeft.data.rows import SHOWN, listed, shown
 from raypeft.errors import UserError
-from raypeft.spec.catalogue import SPLITS, DatasetEntry, Split
+from raypeft.spec.catalogue import DATA_VARIABLE, SPLITS, DatasetEntry, Split, local_folder
 from raypeft.spec.sections import Subsets
 
 __all__ = [
@@ -25,15 +25,12 @@ __all__ = [
     "content_hash",
     "find_file",
     "load_split",
-    "local_folder",
     "read_split",
     "subset",
 ]
 
 T = TypeVar("T")
 
-# A folder that holds data sets in folders of their names, used in place of the hub.
-VARIABLE = "RAYPEFT_DATA"
 USUAL_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
     "validation": ("validation", "valid", "dev", "val"),
@@ -110,19 +107,6 @@ def read_split(name: str, entry: DatasetEntry, split: Split) -> SplitFile:
     return SplitFile(source, items, incomplete)
 
 
-def local_folder(name: str, entry: DatasetEntry) -> Path | None:
-    """The folder of a data set; for one of the hub `$RAYPEFT_DATA/<name>`, where there is such a folder.
-
-    Raises:
-        UserError: the folder that the entry names does not exist.
-    """
-    if entry.hub is None:
-        return entry.path(f"catalogue.datasets.{name}.folder")
-    home = os.environ.get(VARIABLE)
-    folder = Path(os.path.expanduser(home)) / name if home else None
-    return folder if folder and os.path.isdir(folder) else None
-
-
 def subset(items: Sequence[T], size: int | None, seed: str) -> list[T]:
     """A seeded subset in the original order; all items where `size` is none or not smaller."""
     if size is None or size >= len(items):
@@ -146,7 +130,7 @@ def _hub_file(name: str, entry: DatasetEntry, split: Split) -> Path:
     try:
         return hub_file(str(entry.hub), entry.file(split), revision=entry.revision, kind="dataset")
     except HubError as error:
-        instead = f"Or export {VARIABLE}=FOLDER, with its files in FOLDER/{name}."
+        instead = f"Or export {DATA_VARIABLE}=FOLDER, with its files in FOLDER/{name}."
         hint = f"{error.hint}\n{instead}" if error.hint else instead
         raise HubError(error.what, cause=error.cause, where=error.where, hint=hint) from error
 

@@ -17,9 +17,8 @@ from raypeft.modeling.gpu import limit_gpu_memory
 from raypeft.modeling.loading import Base, study_base
 from raypeft.modeling.memory import Peaks
 from raypeft.modeling.precision import name_of
-from raypeft.run import Run, scores_file
-from raypeft.runs.kinds import ICL, TEST
-from raypeft.runs.reading import write_predictions, write_record
+from raypeft.runs.folder import Run, scores_file
+from raypeft.runs.reading import ICL, TEST, write_predictions, write_record
 from raypeft.spec.plan import IclJob, Plan
 from raypeft.training.data import beam_settings, limits_of, prompts_of
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raypeft.consent import check_consent
 from raypeft.data.sources import Item
 from raypeft.evaluation.decoding_job import decode_items, tuned_prompts
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import study_base
-from raypeft.run import Run
-from raypeft.selection import selected
+from raypeft.runs.folder import Run
+from raypeft.runs.selection import check_consent, selected
 from raypeft.spec.plan import Cell, Plan
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from raypeft.run import Run, error_file
+from raypeft.runs.folder import Run, error_file
 from raypeft.spec.plan import Cell, IclJob, Plan
 
 

@@ -8,16 +8,17 @@ from typing import Any
 
 import ray
 
-from raypeft.environment import enter_working_directory
 from raypeft.evaluation.jobs import Job
+from raypeft.execution.environment import enter_working_directory
+from raypeft.execution.memory_kills import is_memory_kill
+from raypeft.execution.progress import Progress
 from raypeft.metrics.exact_match import KS
 from raypeft.modeling.heap import map_large_blocks
 from raypeft.modeling.omission import omit_bitsandbytes, omit_from_garbage, omit_gpus
-from raypeft.progress import Progress
-from raypeft.run import Run
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Plan
 from raypeft.spec.technique import Quantization
-from raypeft.sweep.faults import in_a_line, is_memory_kill, is_poisoned
+from raypeft.sweep.faults import in_a_line, is_poisoned
 from raypeft.sweep.sweep import trial_resources
 from raypeft.training.batches import Batches
 

@@ -15,10 +15,10 @@ from raypeft.decoding.stop import cut
 from raypeft.errors import UserError
 from raypeft.evaluation.generate import searched
 from raypeft.export.snippet import Snippet
-from raypeft.files import read_lines
 from raypeft.modeling.loading import discard_warm
 from raypeft.modeling.memory import give_back
-from raypeft.run import Run
+from raypeft.output.files import read_lines
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, Plan
 from raypeft.training.data import limits_of
 

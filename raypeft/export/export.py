@@ -5,7 +5,6 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from raypeft.consent import check_consent
 from raypeft.data.chat import ChatPrompts, prompts_for
 from raypeft.errors import UserError
 from raypeft.export.card import UNKNOWN, Export, write_card
@@ -14,11 +13,11 @@ from raypeft.export.folder import base_reference, effective_precision, export_ad
 from raypeft.export.snippet import Snippet
 from raypeft.modeling.qkv import NATIVE_CORES
 from raypeft.modeling.source import model_config, model_tokenizer
-from raypeft.run import Run
-from raypeft.selection import selected
+from raypeft.runs.checkpoints import Checkpoint
+from raypeft.runs.folder import Run
+from raypeft.runs.selection import check_consent, selected
 from raypeft.spec.catalogue import Architecture
 from raypeft.spec.plan import Cell
-from raypeft.training.checkpoint import Checkpoint
 
 
 def export(

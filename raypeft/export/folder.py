@@ -15,16 +15,16 @@ from safetensors.torch import load_file, save_file
 
 from raypeft.errors import UserError
 from raypeft.export.rows import to_checkpoint_rows
-from raypeft.files import write_json
 from raypeft.hub import model_snapshot
 from raypeft.modeling.conversion import CONFIG, WEIGHTS
 from raypeft.modeling.loading import load_base
 from raypeft.modeling.precision import DTYPES, Hardware, compute_dtype, name_of
 from raypeft.modeling.qkv import NATIVE_CORES
 from raypeft.modeling.source import model_config
-from raypeft.run import Run
+from raypeft.output.files import write_json
+from raypeft.runs.folder import Run
+from raypeft.runs.identity import precision_of
 from raypeft.spec.catalogue import ModelEntry
-from raypeft.spec.identity import precision_of
 from raypeft.spec.plan import Cell
 from raypeft.spec.precision import Effective
 

@@ -21,7 +21,8 @@ from raypeft.errors import UserError
 from raypeft.hub.faults import HubError
 from raypeft.hub.repository import download
 from raypeft.hub.study import Need, Wanted, needs, refusal, revisions, survey, ways_on
-from raypeft.progress import duration, say
+from raypeft.output.console import say
+from raypeft.output.text import duration, size
 from raypeft.spec.resolve import ResolvedStudy
 
 LINE_EVERY = 20.0
@@ -76,15 +77,6 @@ def fetch(wanted: Mapping[Need, Wanted], console: Console) -> tuple[dict[Need, s
                 text = f"{need}: {size(want.bytes)} in {duration(time.monotonic() - start)}"
                 say(console, text)
     return commits, failed
-
-
-def size(count: float) -> str:
-    """Bytes in decimal units, as disks are sold: `892 MB`, `13.5 GB`."""
-    for unit in ("B", "kB", "MB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 def _unavailable(study: str, failed: Mapping[Need, HubError]) -> UserError:

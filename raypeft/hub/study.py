@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from huggingface_hub import constants
 
-from raypeft.data.sources import local_folder
 from raypeft.errors import UserError
 from raypeft.hub.faults import HubError, Kind, page
 from raypeft.hub.repository import (
@@ -18,7 +17,7 @@ from raypeft.hub.repository import (
     missing_bytes,
     model_files,
 )
-from raypeft.spec.catalogue import SPLITS
+from raypeft.spec.catalogue import SPLITS, local_folder
 from raypeft.spec.resolve import ResolvedStudy
 
 AT_ONCE = 16

@@ -10,10 +10,10 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from raypeft.files import write_bytes
 from raypeft.metrics.chrf import chrf_counts, chrf_score
 from raypeft.metrics.composition import WIDTH, Array, compose, compose_flat
 from raypeft.metrics.exact_match import KS, ast_match_rank, exact_match, match_rank
+from raypeft.output.files import write_bytes
 
 Ranks = NDArray[np.int64]
 

@@ -4,7 +4,7 @@ import warnings
 
 import torch
 
-from raypeft.spec.memory import CUDA_CONTEXT, GIB
+from raypeft.estimate.memory import CUDA_CONTEXT, GIB
 
 SLACK = 0.05
 POLLS, SECONDS_BETWEEN = 12, 5

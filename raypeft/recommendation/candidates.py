@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raypeft.report.cells import CellRow
-from raypeft.report.formatting import hyperparameters, loss, mebibytes
-from raypeft.report.numbers import Numbers
-from raypeft.report.trials import Trial
+from raypeft.output.text import hyperparameters, loss, mebibytes
+from raypeft.report.numbers.cells import CellRow
+from raypeft.report.numbers.gather import Numbers
+from raypeft.report.numbers.trials import Trial
 from raypeft.runs.records import USABLE
 
 MIB_A_GIB = 1024

@@ -7,10 +7,10 @@ import numpy as np
 
 from raypeft.metrics.items import ItemScores
 from raypeft.recommendation.candidates import Candidate, Limits, pareto, sort_out
-from raypeft.report.evidence import ALPHA
-from raypeft.report.icl import IclRow
-from raypeft.report.numbers import Numbers
-from raypeft.report.scores import read_scores
+from raypeft.report.numbers.evidence import ALPHA
+from raypeft.report.numbers.gather import Numbers
+from raypeft.report.numbers.icl import IclRow
+from raypeft.report.numbers.scores import read_scores
 from raypeft.statistics import Bootstrap, Interval, exact_share, holm, mcnemar
 from raypeft.statistics.bootstrap import Statistic
 

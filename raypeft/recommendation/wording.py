@@ -1,10 +1,9 @@
 """What may be said about a recommendation: no more than the tests support."""
 
-from raypeft.progress import duration
+from raypeft.output.text import count, duration, interval, joined, mebibytes, p_value, percent, points
 from raypeft.recommendation.candidates import Candidate
 from raypeft.recommendation.choice import Recommendation, Rival
-from raypeft.report.formatting import count, interval, joined, mebibytes, p_value, percent, points
-from raypeft.report.numbers import Numbers
+from raypeft.report.numbers.gather import Numbers
 
 
 def title(numbers: Numbers, candidate: Candidate) -> str:

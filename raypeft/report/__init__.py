@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from raypeft.run import Run
+from raypeft.runs.folder import Run
 
 __all__ = ["is_current", "write", "write_peft"]
 
@@ -17,19 +17,19 @@ def write(run: Run) -> Path:
         UserError: the run's `study.yaml` is missing or invalid.
     """
     # matplotlib, scipy and jinja2 take seconds to import, which verbs that only read numbers do not have to wait for.
-    from raypeft.files import write_bytes, write_text
-    from raypeft.report.cell_tables import cell_table, trial_table
-    from raypeft.report.differences import difference_table
-    from raypeft.report.figures import write_figures
-    from raypeft.report.icl_tables import comparison_table, icl_table
-    from raypeft.report.latex import to_latex
-    from raypeft.report.numbers import gather
-    from raypeft.report.page import render
-    from raypeft.report.paper import Paper
-    from raypeft.report.paper_tables import paper_tables
-    from raypeft.report.results import to_json, to_parquet
-    from raypeft.report.tables import to_csv, to_markdown
-    from raypeft.report.weighing import weigh
+    from raypeft.output.files import write_bytes, write_text
+    from raypeft.report.figures.drawing import write_figures
+    from raypeft.report.numbers.gather import gather
+    from raypeft.report.numbers.weighing import weigh
+    from raypeft.report.outputs.results import to_json, to_parquet
+    from raypeft.report.page.page import render
+    from raypeft.report.paper.tables import paper_tables
+    from raypeft.report.paper.values import Paper
+    from raypeft.report.tables.cells import cell_table, trial_table
+    from raypeft.report.tables.differences import difference_table
+    from raypeft.report.tables.icl import comparison_table, icl_table
+    from raypeft.report.tables.latex import to_latex
+    from raypeft.report.tables.table import to_csv, to_markdown
 
     numbers = weigh(gather(run))
     makers = (comparison_table, cell_table, difference_table, icl_table, trial_table)
@@ -58,8 +58,8 @@ def is_current(run: Run) -> bool:
 
 def write_peft(run: Run) -> Path:
     """Write the tested cells in the schema of peft's `method_comparison`, and return the folder they lie in."""
-    from raypeft.report.method_comparison import write_method_comparison
-    from raypeft.report.numbers import gather
+    from raypeft.report.numbers.gather import gather
+    from raypeft.report.outputs.method_comparison import write_method_comparison
 
     folder = run.report_folder / "peft"
     write_method_comparison(gather(run), folder)

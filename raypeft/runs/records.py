@@ -241,7 +241,7 @@ class Event(TypedDict):
 
 @_model
 class Dashboard(TypedDict):
-    """`dashboard.json`: where Ray's dashboard is (`raypeft.dashboard.Dashboard`)."""
+    """`dashboard.json`: where Ray's dashboard is (`raypeft.execution.dashboard.Dashboard`)."""
 
     url: Annotated[str, Field(pattern=r"^http://[\w.:\[\]-]+$", max_length=300)]
     host: Annotated[str, Field(max_length=300)]

@@ -17,6 +17,8 @@ from raypeft.spec.shape import Shape
 from raypeft.spec.values import Count, Flag, Line, Name, Place, Short, Whole, quoted, shortened
 
 EMBEDDED = "embedded:"
+# A folder that holds data sets in folders of their names, used in place of the hub.
+DATA_VARIABLE = "RAYPEFT_DATA"
 BILLION = 10**9
 
 Architecture = Literal["decoder", "encoder_decoder"]
@@ -212,3 +214,16 @@ def shipped_catalogue() -> Catalogue:
     folder = PACKAGE / "catalogue"
     content: Mapping[str, object] = {kind: read_yaml(folder / f"{kind}.yaml") for kind in ("models", "datasets")}
     return validate(Catalogue, content, str(folder))
+
+
+def local_folder(name: str, entry: DatasetEntry) -> Path | None:
+    """The folder of a data set; for one of the hub `$RAYPEFT_DATA/<name>`, where there is such a folder.
+
+    Raises:
+        UserError: the folder that the entry names does not exist.
+    """
+    if entry.hub is None:
+        return entry.path(f"catalogue.datasets.{name}.folder")
+    home = os.environ.get(DATA_VARIABLE)
+    folder = Path(os.path.expanduser(home)) / name if home else None
+    return folder if folder and os.path.isdir(folder) else None

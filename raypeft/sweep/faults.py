@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from raypeft.execution.memory_kills import is_memory_kill
+
 
 def is_hub_silent(error: BaseException) -> bool:
     """Whether the model hub did not answer, which it may do the next time."""
@@ -47,28 +49,6 @@ def in_a_line(error: BaseException | None) -> str:
     if is_memory_kill(error) and (memory := re.search(r"was (\S+) used / (\S+) limit", text)):
         return f"Ray killed it: {memory[1]} of its machine's {memory[2]} of memory were in use"
     return text.splitlines()[0].rstrip(".: ")
-
-
-def is_memory_kill(error: object) -> bool:
-    """Whether Ray's memory monitor has killed a worker, because nearly all of its machine's memory was in use."""
-    from ray.exceptions import OutOfMemoryError
-
-    return isinstance(error, OutOfMemoryError)
-
-
-def take_memory_kills_for_deaths() -> None:
-    """Have Ray Tune see a worker that the memory monitor has killed as one that died, which it is.
-
-    Ray raises `OutOfMemoryError` then, which is no `RayActorError`, so that Tune would end the whole search with
-    "Caught unexpected exception" (Ray 2.60, `RayActorManager._actor_task_failed`).
-    """
-    from ray.exceptions import OutOfMemoryError, RayActorError
-
-    if not issubclass(OutOfMemoryError, RayActorError):
-        OutOfMemoryError.__bases__ = (RayActorError,)
-        # what `RayActorError.__init__` sets
-        OutOfMemoryError.actor_id = None
-        OutOfMemoryError._actor_init_failed = OutOfMemoryError._preempted = False
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -4,9 +4,9 @@ import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from raypeft.run import Run
+from raypeft.runs.checkpoints import merit, sound
+from raypeft.runs.folder import Run
 from raypeft.runs.records import USABLE
-from raypeft.training.checkpoint import merit, sound
 
 
 def keep_best(run: Run, ended: Iterable[Mapping[str, Any]]) -> None:

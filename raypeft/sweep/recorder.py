@@ -5,21 +5,22 @@ from typing import Any
 
 from ray import tune
 
-from raypeft import disk
-from raypeft.files import write_text
-from raypeft.interruption import GRACE_SECONDS, Interruption
-from raypeft.progress import Progress
+from raypeft.execution import disk
+from raypeft.execution.interruption import GRACE_SECONDS, Interruption
+from raypeft.execution.memory_kills import is_memory_kill
+from raypeft.execution.progress import Progress
+from raypeft.output.files import write_text
+from raypeft.runs.checkpoints import last
+from raypeft.runs.ledger import MEMORY, Ledger
 from raypeft.runs.records import State
 from raypeft.spec.plan import Cell, Plan
-from raypeft.sweep.faults import death_of, in_a_line, is_memory_kill
+from raypeft.sweep.faults import death_of, in_a_line
 from raypeft.sweep.keeping import keep_best
 from raypeft.sweep.label import Labels
-from raypeft.sweep.ledger import MEMORY, Ledger
 from raypeft.sweep.scheduler import CellScheduler
 from raypeft.sweep.searcher import CellSearcher
 from raypeft.sweep.tensorboard import TensorBoard
 from raypeft.training.batches import Batches
-from raypeft.training.checkpoint import last
 
 WORKER_DEATHS = 3
 FAILURES_OF_A_CELL = 3

@@ -12,11 +12,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from raypeft.files import repair_lines
+from raypeft.output.files import repair_lines
+from raypeft.runs.ledger import Ledger
 from raypeft.runs.records import State
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.technique import Dimension, Technique
-from raypeft.sweep.ledger import Ledger
 from raypeft.sweep.objective import objective_of
 
 STATES = {State.FINISHED: TrialState.COMPLETE, State.ERROR: TrialState.FAIL}

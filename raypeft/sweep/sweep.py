@@ -8,21 +8,21 @@ from ray import tune
 from ray.tune import FailureConfig, RunConfig, TuneConfig
 from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback
 
-from raypeft import disk
 from raypeft.errors import UserError
-from raypeft.hardware import listed_gpus
-from raypeft.interruption import Interruption
-from raypeft.manifest import add_gpus
-from raypeft.progress import Progress
-from raypeft.run import Run
+from raypeft.estimate.cost import Cost
+from raypeft.estimate.machines import listed_gpus
+from raypeft.execution import disk
+from raypeft.execution.interruption import Interruption
+from raypeft.execution.progress import Progress
+from raypeft.runs.folder import Run
+from raypeft.runs.ledger import Ledger, remaining
+from raypeft.runs.manifest import add_gpus
 from raypeft.spec.catalogue import EMBEDDED, shipped_catalogue
-from raypeft.spec.cost import Cost
 from raypeft.spec.loading import shipped
 from raypeft.spec.resolve import ResolvedStudy
 from raypeft.spec.sections import Resources
 from raypeft.spec.technique import load_technique
 from raypeft.sweep.faults import in_a_line
-from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.recorder import WORKER_DEATHS, Halt, Recorder
 from raypeft.sweep.scheduler import CellScheduler
 from raypeft.sweep.searcher import CellSearcher

@@ -7,9 +7,9 @@ from typing import Any
 from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
-from raypeft.run import Run
+from raypeft.runs.folder import Run
+from raypeft.runs.ledger import Ledger
 from raypeft.spec.plan import Cell
-from raypeft.sweep.ledger import Ledger
 
 FLUSH_SECONDS = 5
 TAGS = {

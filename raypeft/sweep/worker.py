@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from raypeft.disk import is_full
-from raypeft.environment import enter_working_directory
+from raypeft.execution.disk import is_full
+from raypeft.execution.environment import enter_working_directory
 from raypeft.modeling.heap import map_large_blocks
 from raypeft.modeling.omission import omit_bitsandbytes, omit_from_garbage, omit_gpus
-from raypeft.run import Run
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, Plan
 from raypeft.sweep.faults import is_hub_silent, is_poisoned
 

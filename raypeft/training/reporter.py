@@ -12,9 +12,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from raypeft.modeling.adapters import parameter_counts
 from raypeft.modeling.loading import Base
 from raypeft.modeling.memory import Peaks, is_out_of_memory
+from raypeft.runs.checkpoints import MARKER, Checkpoint, prune, seal
 from raypeft.spec.plan import Plan
 from raypeft.training.batches import Batches
-from raypeft.training.checkpoint import MARKER, Checkpoint, prune, seal
 from raypeft.training.data import TrialData
 from raypeft.training.validation import em_at_10, validation_loss
 

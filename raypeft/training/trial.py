@@ -22,11 +22,11 @@ from raypeft.modeling.conversion import convert
 from raypeft.modeling.loading import Base
 from raypeft.modeling.memory import give_back, is_out_of_memory
 from raypeft.modeling.training_state import save_training_state
+from raypeft.runs.checkpoints import Checkpoint, last_intact
 from raypeft.spec.plan import Plan
 from raypeft.spec.sections import Training
 from raypeft.spec.technique import Technique, Value
 from raypeft.training.batches import Batches
-from raypeft.training.checkpoint import Checkpoint, last_intact
 from raypeft.training.data import TrialData
 from raypeft.training.order import LengthGroupedOrder
 from raypeft.training.reporter import Emit, NothingLeft, Paused, Report, Reporter, TrialOver

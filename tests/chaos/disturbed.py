@@ -17,8 +17,8 @@ from typing import Any
 
 import psutil
 
-from raypeft.run import Run
-from raypeft.training.checkpoint import last
+from raypeft.runs.checkpoints import last
+from raypeft.runs.folder import Run
 
 COMMAND = [sys.executable, "-m", "raypeft", "study", "quickstart", "--model", "tiny-decoder"]
 SETTINGS = (

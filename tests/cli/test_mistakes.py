@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raypeft import pipeline
-from raypeft.files import write_text
+from raypeft.output.files import write_text
 from raypeft.spec.resolve import resolve
 from tests.cli.conftest import Call
 

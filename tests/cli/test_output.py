@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from raypeft.cli.output import echo_error, echo_json, echo_lines, lines_table, print_lines
 from raypeft.errors import UserError
-from raypeft.files import write_lines, write_text
-from raypeft.owner import Owner
-from raypeft.progress import Progress, say
-from raypeft.report.formatting import UNPRINTABLE
+from raypeft.execution.owner import Owner
+from raypeft.execution.progress import Progress
+from raypeft.output.console import echo_error, echo_json, echo_lines, lines_table, print_lines, say
+from raypeft.output.files import write_lines, write_text
+from raypeft.output.text import UNPRINTABLE
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 from tests.cli.conftest import Call

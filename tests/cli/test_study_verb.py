@@ -4,16 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.test_reuse import source
 
 from raypeft import pipeline
-from raypeft.files import write_text
-from raypeft.run import Run
+from raypeft.output.files import write_text
+from raypeft.runs.folder import Run
 from raypeft.spec.loading import find
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from tests.cli.conftest import Call
 from tests.report.recording import Recorder, start
-from tests.test_reuse import source
 
 __all__ = ["source"]
 
@@ -74,9 +74,9 @@ def begun(folder: Path) -> None:
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with one core and without NVIDIA's tool: memory and hours are estimated for its processor."""
-    monkeypatch.setattr("raypeft.spec.footprint.shutil.which", lambda name: None)
+    monkeypatch.setattr("raypeft.estimate.footprint.shutil.which", lambda name: None)
     for name, found in (("cpu", "A Processor"), ("cores", 1), ("product_rate", 100e9)):
-        monkeypatch.setattr(f"raypeft.hardware.{name}", lambda found=found: found)
+        monkeypatch.setattr(f"raypeft.estimate.machines.{name}", lambda found=found: found)
 
 
 def test_the_plan_of_the_quickstart(call: Call, no_gpu: None) -> None:
@@ -141,7 +141,7 @@ def test_a_plan_names_what_in_context_learning_leaves_out(call: Call) -> None:
 
 
 def test_a_plan_estimates_for_the_device_that_trials_run_on(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raypeft.spec.footprint.shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("raypeft.estimate.footprint.shutil.which", lambda name: f"/usr/bin/{name}")
     assert "Memory     estimated for a GPU" in call("study", "quickstart", "--plan").out
     on_cpu = call("study", "quickstart", "--plan", "--set", "resources.gpus_per_trial=0").out
     assert "Memory     estimated for a CPU" in on_cpu

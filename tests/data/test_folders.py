@@ -12,9 +12,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from raypeft.data.sources import Item, load_split, local_folder
+from raypeft.data.sources import Item, load_split
 from raypeft.errors import UserError
-from raypeft.spec.catalogue import DatasetEntry
+from raypeft.spec.catalogue import DatasetEntry, local_folder
 from raypeft.spec.sections import Subsets
 
 ALL = Subsets()

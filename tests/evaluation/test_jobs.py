@@ -11,9 +11,9 @@ from raypeft.data.sources import load_split
 from raypeft.evaluation.decoding_job import run_job
 from raypeft.evaluation.jobs import Job, jobs_of
 from raypeft.evaluation.pool import Evaluator, next_job
-from raypeft.files import read_json, read_lines, write_json, write_text
 from raypeft.modeling.loading import study_base
-from raypeft.run import Run
+from raypeft.output.files import read_json, read_lines, write_json, write_text
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob, Plan
 
 

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from raypeft.evaluation import pool
 from raypeft.evaluation.jobs import Job
-from raypeft.files import read_json, write_json, write_text
-from raypeft.progress import Progress
-from raypeft.run import Run
+from raypeft.execution.memory_kills import take_memory_kills_for_deaths
+from raypeft.execution.progress import Progress
+from raypeft.output.files import read_json, write_json, write_text
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import IclJob, Plan
 from raypeft.spec.resolve import resolve
-from raypeft.sweep.faults import take_memory_kills_for_deaths
 from tests.conftest import SMALL
 
 FAILED: list[str] = []

@@ -9,9 +9,9 @@ from raypeft.errors import UserError
 from raypeft.evaluation.restored import check_restored
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import load_base
+from raypeft.runs.checkpoints import best
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import resolve
-from raypeft.training.checkpoint import best
 from raypeft.training.data import trial_data
 from raypeft.training.trial import train
 from tests.modeling.conftest import SHORT

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from raypeft.files import write_json, write_text
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.conversion import convert
 from raypeft.modeling.loading import study_base
 from raypeft.modeling.training_state import save_training_state
-from raypeft.run import Run
+from raypeft.output.files import write_json, write_text
+from raypeft.runs.folder import Run
 from raypeft.spec.loading import names
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve

@@ -11,9 +11,9 @@ from markdown_it import MarkdownIt
 
 from raypeft.export.card import Export, card
 from raypeft.export.snippet import Snippet
-from raypeft.files import write_json, write_text
-from raypeft.report.formatting import one_line, printable
-from raypeft.run import Run
+from raypeft.output.files import write_json, write_text
+from raypeft.output.text import one_line, printable
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 

@@ -14,8 +14,8 @@ from raypeft.errors import UserError
 from raypeft.evaluation.generate import generate
 from raypeft.export.export import export, write
 from raypeft.export.folder import local_folder
-from raypeft.files import write_json
-from raypeft.run import Run
+from raypeft.output.files import write_json
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 from tests.report.recording import block
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raypeft.evaluation.generate import generate
-from raypeft.run import Run
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 from tests.cli.conftest import Call, call
 from tests.export.test_export import unchecked

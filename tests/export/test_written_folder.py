@@ -10,9 +10,9 @@ from raypeft.errors import UserError
 from raypeft.evaluation.generate import generate
 from raypeft.export.check import differences, distance
 from raypeft.export.export import export
-from raypeft.files import write_json, write_lines, write_text
 from raypeft.modeling.loading import discard_warm
-from raypeft.run import Run
+from raypeft.output.files import write_json, write_lines, write_text
+from raypeft.runs.folder import Run
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve

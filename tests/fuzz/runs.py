@@ -8,13 +8,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from raypeft.files import append_line, write_json, write_lines, write_text
-from raypeft.manifest import write_manifest
-from raypeft.run import Run
+from raypeft.output.files import append_line, write_json, write_lines, write_text
+from raypeft.runs.checkpoints import seal
+from raypeft.runs.folder import Run
+from raypeft.runs.ledger import Ledger, remaining
+from raypeft.runs.manifest import write_manifest
 from raypeft.spec.resolve import resolve
-from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.searcher import CellSearcher
-from raypeft.training.checkpoint import seal
 from tests.completed import SETTINGS, complete
 from tests.fuzz.case import Case, emptied
 from tests.sweep.test_searcher import finish

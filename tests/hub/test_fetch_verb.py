@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from raypeft.embedded import MODELS, SNIPPETS
-from raypeft.files import read_json, write_text
-from raypeft.hub.fetching import size
+from raypeft.output.files import read_json, write_text
+from raypeft.output.text import size
 from tests.hub.server import Hub
 
 TINY = MODELS["tiny-decoder"]

@@ -11,10 +11,10 @@ import torch
 
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import Base, load_base
+from raypeft.runs.checkpoints import best
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 from raypeft.spec.technique import Technique
-from raypeft.training.checkpoint import best
 from raypeft.training.data import trial_data
 from raypeft.training.trial import train
 from raypeft.training.validation import validation_loss

@@ -9,7 +9,7 @@ import pytest
 
 from raypeft.evaluation import pool
 from raypeft.modeling.heap import HUGE_PAGES, map_large_blocks
-from raypeft.run import Run
+from raypeft.runs.folder import Run
 from raypeft.sweep import worker
 
 # A block that was mapped and freed raises glibc's threshold, so that the next one would come from the heap.

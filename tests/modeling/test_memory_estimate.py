@@ -13,12 +13,12 @@ import transformers
 from transformers import CodeGenConfig, LlamaConfig, PretrainedConfig, Starcoder2Config, T5Config
 from transformers.optimization import Adafactor
 
+from raypeft.estimate.activations import Numbers, saved
+from raypeft.estimate.footprint import adapter_of
+from raypeft.estimate.memory import QUANTIZED, Configuration, Workload, estimate
 from raypeft.modeling.adapters import adapted, parameter_counts
 from raypeft.modeling.loading import load_base
-from raypeft.spec.activations import Numbers, saved
 from raypeft.spec.catalogue import ModelEntry
-from raypeft.spec.footprint import adapter_of
-from raypeft.spec.memory import QUANTIZED, Configuration, Workload, estimate
 from raypeft.spec.plan import Plan
 from raypeft.spec.sections import Training
 from raypeft.spec.shape import Shape, shape_of_folder

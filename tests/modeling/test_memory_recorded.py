@@ -6,7 +6,7 @@ import pytest
 import transformers
 
 from benchmarks.memory_grids import MODELS, TARGETS
-from raypeft.spec.footprint import Footprint, footprint
+from raypeft.estimate.footprint import Footprint, footprint
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from raypeft.estimate.memory import GIB
 from raypeft.modeling import gpu
 from raypeft.modeling.loading import Base, load_base
 from raypeft.modeling.memory import give_back, is_out_of_memory
-from raypeft.spec.memory import GIB
 from raypeft.spec.plan import Plan
 from raypeft.training.data import trial_data
 from raypeft.training.trial import train

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from raypeft.files import read_json, write_json
+from raypeft.output.files import read_json, write_json
 from raypeft.recommendation.candidates import Candidate, Limits, pareto, peak_memory
 from raypeft.recommendation.choice import Recommendation, recommend
 from raypeft.recommendation.wording import caveats, confidence
-from raypeft.report.numbers import gather
-from raypeft.run import Run
+from raypeft.report.numbers.gather import gather
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
 from tests.cli.conftest import Call, call
 from tests.report.recording import DATASET, DECODER, ENCODER_DECODER, LORA_POINTS, Recorder, block

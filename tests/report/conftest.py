@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from raypeft.files import write_json
+from raypeft.output.files import write_json
 from raypeft.report import write
-from raypeft.run import Run
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
 
 from .recording import (

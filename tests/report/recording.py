@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from raypeft.files import append_line, write_json, write_lines, write_text
 from raypeft.metrics import score
-from raypeft.run import Run
+from raypeft.output.files import append_line, write_json, write_lines, write_text
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
 

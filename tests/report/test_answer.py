@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from raypeft.files import write_json, write_text
+from raypeft.output.files import write_json, write_text
 from raypeft.report.answer import answer
-from raypeft.report.differences import difference_table
-from raypeft.report.numbers import gather
-from raypeft.report.tables import to_markdown
-from raypeft.report.weighing import weigh
-from raypeft.run import Run
+from raypeft.report.numbers.gather import gather
+from raypeft.report.numbers.weighing import weigh
+from raypeft.report.tables.differences import difference_table
+from raypeft.report.tables.table import to_markdown
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from raypeft.files import write_lines
+from raypeft.output.files import write_lines
+from raypeft.output.text import printable
 from raypeft.report import write
-from raypeft.report.formatting import printable
-from raypeft.run import Run
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 
 from .browser import Tab, chromium, visit

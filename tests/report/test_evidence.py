@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from raypeft.files import write_lines
 from raypeft.metrics.items import ItemScores, measure
+from raypeft.output.files import write_lines
 from raypeft.report.answer import answer
-from raypeft.report.evidence import Comparison
-from raypeft.report.icl import IclRow
-from raypeft.report.numbers import Numbers, gather
-from raypeft.report.scores import read_scores
-from raypeft.report.weighing import weigh
-from raypeft.run import Run, scores_file
+from raypeft.report.numbers.evidence import Comparison
+from raypeft.report.numbers.gather import Numbers, gather
+from raypeft.report.numbers.icl import IclRow
+from raypeft.report.numbers.scores import read_scores
+from raypeft.report.numbers.weighing import weigh
+from raypeft.runs.folder import Run, scores_file
 from raypeft.spec.plan import Cell, IclJob
 
 from .recording import DATASET, DECODER, Recorder, predictions, record_compared, score_rows

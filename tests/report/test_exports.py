@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from raypeft.output.text import percent
 from raypeft.report import write, write_peft
-from raypeft.report.cell_tables import cell_table
-from raypeft.report.formatting import percent
-from raypeft.report.latex import escape, to_latex
-from raypeft.report.numbers import gather
-from raypeft.report.tables import Column, Table
-from raypeft.run import Run
+from raypeft.report.numbers.gather import gather
+from raypeft.report.tables.cells import cell_table
+from raypeft.report.tables.latex import escape, to_latex
+from raypeft.report.tables.table import Column, Table
+from raypeft.runs.folder import Run
 
 from .recording import HOSTILE, record_compared
 from .test_page import Page

@@ -10,13 +10,13 @@ import pytest
 from matplotlib.lines import Line2D
 
 from raypeft.metrics.items import measure
-from raypeft.report.effectiveness import draw_heat_map, draw_over_examples, draw_over_k
-from raypeft.report.gallery import groups
-from raypeft.report.lengths import draw_lengths
-from raypeft.report.numbers import gather
-from raypeft.report.search import draw_importance, draw_slices, read_importance
-from raypeft.report.tradeoffs import TIME, draw_tradeoffs, front
-from raypeft.run import Run, scores_file
+from raypeft.report.figures.effectiveness import draw_heat_map, draw_over_examples, draw_over_k
+from raypeft.report.figures.gallery import groups
+from raypeft.report.figures.lengths import draw_lengths
+from raypeft.report.figures.search import draw_importance, draw_slices, read_importance
+from raypeft.report.figures.tradeoffs import TIME, draw_tradeoffs, front
+from raypeft.report.numbers.gather import gather
+from raypeft.runs.folder import Run, scores_file
 from raypeft.spec.plan import Cell
 
 from .recording import DATASET, DECODER, Recorder, predictions, score_rows, start

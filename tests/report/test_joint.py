@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from raypeft.cli.status import _table
-from raypeft.files import write_json, write_text
+from raypeft.output.files import write_json, write_text
 from raypeft.report import write
-from raypeft.report.cell_tables import cell_table
-from raypeft.report.icl_tables import comparison_table
-from raypeft.report.numbers import gather
-from raypeft.report.standing import standing
-from raypeft.run import Run
+from raypeft.report.numbers.gather import gather
+from raypeft.report.numbers.progress import standing
+from raypeft.report.tables.cells import cell_table
+from raypeft.report.tables.icl import comparison_table
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
 

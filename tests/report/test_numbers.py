@@ -5,11 +5,11 @@ from math import sqrt
 
 import pytest
 
-from raypeft.files import append_line, write_json
-from raypeft.report.numbers import gather
-from raypeft.report.standing import standing
-from raypeft.report.trials import read_trials
-from raypeft.run import Run
+from raypeft.output.files import append_line, write_json
+from raypeft.report.numbers.gather import gather
+from raypeft.report.numbers.progress import standing
+from raypeft.report.numbers.trials import read_trials
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
 
 from .recording import DATASET, DECODER, ENCODER_DECODER, Recorder, block

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from raypeft.files import append_line
-from raypeft.report import page as page_module
+from raypeft.output.files import append_line
+from raypeft.output.text import printable
 from raypeft.report import write
-from raypeft.report.browsing import browsable
-from raypeft.report.formatting import printable
-from raypeft.report.numbers import gather
-from raypeft.run import Run
+from raypeft.report.numbers.gather import gather
+from raypeft.report.page import page as page_module
+from raypeft.report.page.browsing import browsable
+from raypeft.runs.folder import Run
 
 from .recording import HOSTILE, prediction
 
@@ -199,7 +199,7 @@ def test_a_run_in_which_nothing_has_happened_has_a_report(empty: Run, torn: bool
 
 def test_neither_torch_nor_ray_is_imported(partial: Run) -> None:
     code = (
-        "import sys; from pathlib import Path; from raypeft.report import write; from raypeft.run import Run; "
+        "import sys; from pathlib import Path; from raypeft.report import write; from raypeft.runs.folder import Run; "
         f"write(Run.open(Path({str(partial.folder)!r}))); "
         "assert not {'torch', 'ray', 'transformers', 'peft'} & set(sys.modules)"
     )

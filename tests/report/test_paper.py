@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from matplotlib.patches import Rectangle
 
-from raypeft.files import write_json, write_text
+from raypeft.output.files import write_json, write_text
 from raypeft.report import write
-from raypeft.report.latex import to_latex
-from raypeft.report.numbers import gather
-from raypeft.report.paper import Compared, Paper, PaperRow, published
-from raypeft.report.paper_figures import paper_figures
-from raypeft.report.paper_tables import paper_tables
-from raypeft.report.tables import to_csv, to_markdown
-from raypeft.run import Run
+from raypeft.report.numbers.gather import gather
+from raypeft.report.paper.figures import paper_figures
+from raypeft.report.paper.tables import paper_tables
+from raypeft.report.paper.values import Compared, Paper, PaperRow, published
+from raypeft.report.tables.latex import to_latex
+from raypeft.report.tables.table import to_csv, to_markdown
+from raypeft.runs.folder import Run
 from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from raypeft.report import write
-from raypeft.report.curves import _LOOKS
-from raypeft.report.numbers import gather
-from raypeft.report.standing import standing
+from raypeft.report.figures.curves import _LOOKS
+from raypeft.report.numbers.gather import gather
+from raypeft.report.numbers.progress import standing
 from raypeft.runs.records import FAILED, USABLE, State
 from raypeft.spec.plan import Cell
 from tests.cli.conftest import Call, call

@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
+from raypeft.output.text import hyperparameters, last_line, one_line, points
 from raypeft.report import write
-from raypeft.report.cell_tables import cell_table, trial_table
-from raypeft.report.differences import difference_table
-from raypeft.report.formatting import hyperparameters, last_line, one_line, points
-from raypeft.report.icl_tables import comparison_table, icl_table
-from raypeft.report.numbers import Numbers, gather
-from raypeft.report.tables import Column, Table, to_csv, to_markdown
-from raypeft.report.weighing import weigh
-from raypeft.run import Run
+from raypeft.report.numbers.gather import Numbers, gather
+from raypeft.report.numbers.weighing import weigh
+from raypeft.report.tables.cells import cell_table, trial_table
+from raypeft.report.tables.differences import difference_table
+from raypeft.report.tables.icl import comparison_table, icl_table
+from raypeft.report.tables.table import Column, Table, to_csv, to_markdown
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 
 from .recording import DATASET, DECODER, Recorder, block, prediction

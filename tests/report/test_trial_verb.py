@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from raypeft.cli.arguments import find_cell, find_trial
 from raypeft.cli.trial import sparkline, trial
 from raypeft.errors import UserError
-from raypeft.run import Run
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 
 LORA = Cell("tiny-decoder", "snippets", "lora")

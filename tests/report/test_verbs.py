@@ -15,8 +15,8 @@ from raypeft.cli.report import report
 from raypeft.cli.status import status
 from raypeft.cli.trials import trials
 from raypeft.errors import UserError
-from raypeft.files import write_text
-from raypeft.run import Run
+from raypeft.output.files import write_text
+from raypeft.runs.folder import Run
 
 app = typer.Typer()
 for verb in (report, status, trials):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from raypeft.errors import UserError
-from raypeft.runs.kinds import ICL, MANIFEST, PREDICTION, REPORT, SELECTION, TEST, TRIAL, Damaged, Kind
+from raypeft.runs.reading import ICL, MANIFEST, PREDICTION, REPORT, SELECTION, TEST, TRIAL, Damaged, Kind
 
 NAME, CELL = "m·t·d·000", "m/d/t"
 REPORTED = {"trial": NAME, "cell": CELL, "number": 0, "report": 1, "epoch": 0.2, "step": 16, "validation_loss": 1.5,

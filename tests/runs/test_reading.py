@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from raypeft.errors import UserError
-from raypeft.files import append_line, read_json, write_json, write_text
-from raypeft.run import Run
-from raypeft.runs.kinds import REPORT, Damaged
-from raypeft.runs.reading import append_record, write_predictions
-from raypeft.selection import selected
+from raypeft.output.files import append_line, read_json, write_json, write_text
+from raypeft.runs.folder import Run
+from raypeft.runs.reading import REPORT, Damaged, append_record, write_predictions
+from raypeft.runs.selection import selected
 from tests.cli.conftest import Call, call
 from tests.completed import CELL, JOB, completed
 

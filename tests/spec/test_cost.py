@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raypeft.spec.cost import Cost, Pace, measured
+from raypeft.estimate.cost import Cost, Pace, measured
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import resolve
 from tests.spec.conftest import WriteStudy

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from raypeft.errors import UserError
-from raypeft.run import Run
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
 from tests.spec.conftest import WriteStudy

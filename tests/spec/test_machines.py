@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from raypeft import hardware
-from raypeft.spec.machines import PAPER, machine_here
+from raypeft.estimate import machines
+from raypeft.estimate.machines import PAPER, machine_here
 from raypeft.spec.sections import Resources
 
 
@@ -58,7 +58,7 @@ def test_a_processor_is_measured(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     for name, known in (("cpu", "A Processor"), ("cores", 8), ("product_rate", 100e9)):
-        monkeypatch.setattr(hardware, name, lambda known=known: known)
+        monkeypatch.setattr(machines, name, lambda known=known: known)
     found = machine_here(resources)
     assert found.name == f"this machine (A Processor, 8 cores, {at_once} at a time)"
     assert (found.arithmetic, found.weight_bytes) == (pytest.approx(threads * 55e9), 4.0)
@@ -67,6 +67,6 @@ def test_a_processor_is_measured(
 
 def test_the_measurement_is_short_and_of_this_machine() -> None:
     started = time.monotonic()
-    rate = hardware.product_rate()
-    assert 1e9 < rate < 1e12 and rate != hardware.USUAL_RATE
+    rate = machines.product_rate()
+    assert 1e9 < rate < 1e12 and rate != machines.USUAL_RATE
     assert time.monotonic() - started < 5, "a third of a second on a machine that has nothing else to do"

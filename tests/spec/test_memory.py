@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from raypeft.estimate.footprint import Footprint, adapter_of, footprint, shape_of
+from raypeft.estimate.memory import GIB, MIB, Configuration, Workload, estimate
 from raypeft.spec.catalogue import shipped_catalogue
-from raypeft.spec.footprint import Footprint, adapter_of, footprint, shape_of
-from raypeft.spec.memory import GIB, MIB, Configuration, Workload, estimate
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 from raypeft.spec.sections import Training

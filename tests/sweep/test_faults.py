@@ -13,14 +13,15 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 from rich.console import Console
 
 from raypeft.errors import UserError
-from raypeft.files import write_text
+from raypeft.execution.memory_kills import is_memory_kill
+from raypeft.execution.progress import Progress
 from raypeft.hub import HubError
-from raypeft.progress import Progress
-from raypeft.run import Run
+from raypeft.output.files import write_text
+from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from raypeft.sweep import worker
-from raypeft.sweep.faults import death_of, in_a_line, is_hub_silent, is_memory_kill, is_poisoned
+from raypeft.sweep.faults import death_of, in_a_line, is_hub_silent, is_poisoned
 from raypeft.sweep.sweep import _check_study
 
 
@@ -68,7 +69,7 @@ def test_why_a_worker_died_is_said_in_a_line(tmp_path: Path) -> None:
 
 
 def test_a_study_that_finds_no_memory_for_its_check_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `RAY_task_oom_retries` 0, as `raypeft.environment` sets it, Ray raises this at once."""
+    """With `RAY_task_oom_retries` 0, as `raypeft.execution.environment` sets it, Ray raises this at once."""
     killed = (
         "1 worker(s) were killed due to the node running low on memory. Memory was 23.1GB used / 23.5GB limit (0.98)"
     )

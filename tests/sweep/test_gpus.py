@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from raypeft.errors import UserError
-from raypeft.files import write_text
-from raypeft.run import Run
+from raypeft.output.files import write_text
+from raypeft.runs.folder import Run
 from raypeft.spec.resolve import resolve
 from raypeft.spec.sections import Resources
 from raypeft.sweep.sweep import check_gpu, trial_resources

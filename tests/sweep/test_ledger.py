@@ -8,11 +8,11 @@ import pytest
 
 from raypeft.evaluation.jobs import Job
 from raypeft.evaluation.pool import next_job
-from raypeft.files import write_text
-from raypeft.run import Run
+from raypeft.output.files import write_text
+from raypeft.runs.folder import Run
+from raypeft.runs.ledger import Ledger, remaining
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
-from raypeft.sweep.ledger import Ledger, remaining
 
 LORA = Cell("tiny-decoder", "snippets", "lora")
 POINT = {"target_modules": "attention", "r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003}

@@ -9,22 +9,22 @@ import pytest
 from ray.exceptions import OutOfMemoryError
 from rich.console import Console
 
-from raypeft import disk
 from raypeft.errors import UserError
-from raypeft.files import write_text
-from raypeft.interruption import Interruption
-from raypeft.progress import Progress
+from raypeft.execution import disk
+from raypeft.execution.interruption import Interruption
+from raypeft.execution.progress import Progress
+from raypeft.output.files import write_text
 from raypeft.report import write
-from raypeft.run import Run
-from raypeft.selection import select
+from raypeft.runs.checkpoints import seal
+from raypeft.runs.folder import Run
+from raypeft.runs.ledger import Ledger, remaining
+from raypeft.runs.selection import select
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
-from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.recorder import Recorder
 from raypeft.sweep.scheduler import CellScheduler
 from raypeft.sweep.searcher import CellSearcher
 from raypeft.training.batches import Batches
-from raypeft.training.checkpoint import seal
 
 # How Ray 2.60 begins
 KILLED = (

@@ -7,11 +7,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from raypeft.files import write_text
-from raypeft.run import Run
+from raypeft.output.files import write_text
+from raypeft.runs.folder import Run
+from raypeft.runs.ledger import Ledger, remaining
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
-from raypeft.sweep.ledger import Ledger, remaining
 from raypeft.sweep.searcher import CellSearcher, storage
 
 

@@ -9,10 +9,10 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-from raypeft.files import write_text
-from raypeft.run import Run
+from raypeft.output.files import write_text
+from raypeft.runs.folder import Run
+from raypeft.runs.ledger import Ledger
 from raypeft.spec.plan import Cell, Plan
-from raypeft.sweep.ledger import Ledger
 from raypeft.sweep.tensorboard import TensorBoard
 
 CELL = Cell("tiny-decoder", "snippets", "lora")

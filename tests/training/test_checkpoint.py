@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from raypeft.modeling.loading import Base, load_base
+from raypeft.runs.checkpoints import last, last_intact, prune, seal, sealed, sound
 from raypeft.spec.plan import Plan
-from raypeft.training.checkpoint import last, last_intact, prune, seal, sealed, sound
 from raypeft.training.data import TrialData, trial_data
 from raypeft.training.trial import train
 
@@ -230,8 +230,8 @@ def test_a_checkpoint_that_does_not_fit_the_disk_leaves_the_one_before(
 ) -> None:
     import errno
 
-    from raypeft.disk import is_full
-    from raypeft.training import checkpoint
+    from raypeft.execution.disk import is_full
+    from raypeft.runs import checkpoints as checkpoint
 
     trainer(tmp_path, stop_at=2)
 

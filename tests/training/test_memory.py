@@ -14,10 +14,10 @@ import torch
 
 from raypeft.modeling.loading import Base, load_base
 from raypeft.modeling.memory import is_out_of_memory
+from raypeft.runs.checkpoints import last, seal
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 from raypeft.training.batches import Batches
-from raypeft.training.checkpoint import last, seal
 from raypeft.training.data import TrialData, trial_data
 from raypeft.training.trial import train
 from tests.conftest import MODELS, SMALL

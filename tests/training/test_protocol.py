@@ -7,10 +7,10 @@ import pytest
 
 from raypeft.evaluation.decoding_job import run_job
 from raypeft.evaluation.jobs import Job
-from raypeft.files import read_lines, write_text
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import load_base
-from raypeft.run import Run
+from raypeft.output.files import read_lines, write_text
+from raypeft.runs.folder import Run
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import IclJob, Plan
 from raypeft.spec.resolve import resolve

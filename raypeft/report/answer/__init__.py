@@ -2,7 +2,7 @@
 
 from raypeft.report.answer import beside_icl, joint, models, techniques
 from raypeft.report.answer.wording import caution
-from raypeft.report.numbers import Numbers
+from raypeft.report.numbers.gather import Numbers
 
 __all__ = ["answer"]
 

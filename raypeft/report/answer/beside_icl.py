@@ -1,7 +1,7 @@
 """What tuning reaches beside in-context learning."""
 
 from raypeft.report.answer.wording import Difference, relation, standing
-from raypeft.report.numbers import Numbers, Pair
+from raypeft.report.numbers.gather import Numbers, Pair
 
 
 def sentence(numbers: Numbers) -> str | None:

@@ -1,8 +1,8 @@
 """What training on several data sets at once does to each of them."""
 
 from raypeft.report.answer.wording import Difference, relation, standing
-from raypeft.report.contrasts import joint_contrasts
-from raypeft.report.numbers import Numbers
+from raypeft.report.numbers.contrasts import joint_contrasts
+from raypeft.report.numbers.gather import Numbers
 
 
 def sentence(numbers: Numbers) -> str | None:

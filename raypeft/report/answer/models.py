@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from raypeft.output.text import joined, percent
 from raypeft.report.answer.wording import ENUMERATED, rivals
-from raypeft.report.contrasts import Leader, is_grouped, leaders
-from raypeft.report.formatting import joined, percent
-from raypeft.report.numbers import Numbers
+from raypeft.report.numbers.contrasts import Leader, is_grouped, leaders
+from raypeft.report.numbers.gather import Numbers
 
 
 def sentence(numbers: Numbers) -> str | None:

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
+from raypeft.output.text import joined, percent
 from raypeft.report.answer.wording import ENUMERATED, relation, rivals
-from raypeft.report.cells import CellRow
-from raypeft.report.formatting import joined, percent
-from raypeft.report.numbers import Numbers, Pair
+from raypeft.report.numbers.cells import CellRow
+from raypeft.report.numbers.gather import Numbers, Pair
 
 
 def sentence(numbers: Numbers) -> str:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from raypeft.report.cells import CellRow
-from raypeft.report.contrasts import contrasts
-from raypeft.report.formatting import count, joined, points
-from raypeft.report.icl import IclRow
-from raypeft.report.numbers import Numbers
+from raypeft.output.text import count, joined, points
+from raypeft.report.numbers.cells import CellRow
+from raypeft.report.numbers.contrasts import contrasts
+from raypeft.report.numbers.gather import Numbers
+from raypeft.report.numbers.icl import IclRow
 
 ENUMERATED = 3
 Relation = Literal["above", "below", "not told apart from"]

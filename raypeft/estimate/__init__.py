@@ -1,0 +1,1 @@
+"""What a plan costs: memory, hours, disk, told from configurations alone."""

@@ -1,0 +1,1 @@
+"""What a report says, as typed values: cells, trials, baselines, comparisons."""

@@ -1,0 +1,285 @@
+"""The run folder: one execution of a study, all that is known of it on disk."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from raypeft.errors import UserError
+from raypeft.runs.reading import (
+    EVENT,
+    FAILURE,
+    ICL,
+    MANIFEST,
+    REPORT,
+    SELECTION,
+    TAKEN,
+    TEST,
+    TRIAL,
+    Damaged,
+    Kind,
+    Reading,
+    append_record,
+    write_record,
+)
+from raypeft.spec.plan import Cell, IclJob, Plan
+from raypeft.spec.resolve import ResolvedStudy
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths and contents of a run folder; reading needs neither torch nor ray.
+
+    `reports.jsonl` and `trials.jsonl` are the record of the sweep: what stands there has happened. What is damaged, or
+    is another's, is not given; `reading.faults` says what of the files read so far.
+    """
+
+    folder: Path
+    reading: Reading = field(default_factory=Reading, compare=False, repr=False)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """An existing run.
+
+        Raises:
+            UserError: the folder holds no run.
+        """
+        run = cls(folder.resolve())
+        if not run.study_file.exists():
+            raise UserError(
+                "holds no run: there is no study.yaml", where=str(folder), hint="Start one: raypeft study NAME"
+            )
+        return run
+
+    @property
+    def study_file(self) -> Path:
+        """The resolved study, frozen."""
+        return self.folder / "study.yaml"
+
+    @property
+    def manifest_file(self) -> Path:
+        """Versions, hardware, data hashes, hub revisions, seeds."""
+        return self.folder / "manifest.json"
+
+    @property
+    def reports_file(self) -> Path:
+        """One line a report."""
+        return self.folder / "reports.jsonl"
+
+    @property
+    def trials_file(self) -> Path:
+        """One line an ended trial."""
+        return self.folder / "trials.jsonl"
+
+    @property
+    def optuna_file(self) -> Path:
+        """Optuna's journal storage: one Optuna study a cell."""
+        return self.folder / "optuna.log"
+
+    @property
+    def events_file(self) -> Path:
+        """What befell the run: interruptions, damaged files, workers that died."""
+        return self.folder / "events.jsonl"
+
+    @property
+    def stop_file(self) -> Path:
+        """There while the driver asks running trials to write a checkpoint and stop."""
+        return self.folder / "stop"
+
+    @property
+    def report_folder(self) -> Path:
+        """The written report."""
+        return self.folder / "report"
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        """One TensorBoard run a trial."""
+        return self.folder / "tensorboard"
+
+    @property
+    def dashboard_file(self) -> Path:
+        """Where Ray's dashboard is, while there is one."""
+        return self.folder / "dashboard.json"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a trial or job may have left something in it."""
+        started = (self.reports_file, self.trials_file, *(self.folder / name for name in ("trials", "cells", "icl")))
+        return any(path.exists() for path in started)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan of the frozen study, what is on the hub at the commits that the manifest records."""
+        return Plan(ResolvedStudy.load(self.study_file).pinned(self.manifest().get("revisions", {})))
+
+    def trial_folder(self, name: str) -> Path:
+        """Checkpoints of a trial: `checkpoint-<step>` folders, each with a `report.json` written last."""
+        return self.folder / "trials" / name
+
+    def trial_log(self, name: str) -> Path:
+        """What a trial and the libraries under it said."""
+        return self.trial_folder(name) / "log.txt"
+
+    def cell_folder(self, cell: Cell) -> Path:
+        """Results of a cell: `best/`, `selection.json`, `test.json`, `predictions.jsonl`."""
+        return self.folder / "cells" / cell.id
+
+    def selection_file(self, cell: Cell) -> Path:
+        """What was selected of a cell."""
+        return self.cell_folder(cell) / "selection.json"
+
+    def taken_file(self, cell: Cell) -> Path:
+        """Where a cell comes from that was taken over."""
+        return self.cell_folder(cell) / "taken.json"
+
+    def test_file(self, cell: Cell, dataset: str | None = None) -> Path:
+        """Result of a cell's test: `test.json`, or `test-<dataset>.json` for a test set of a joint data set."""
+        return self.cell_folder(cell) / f"test{_suffix(cell, dataset)}.json"
+
+    def predictions_file(self, cell: Cell, dataset: str | None = None) -> Path:
+        """Predictions of a cell's test, named like its result."""
+        return self.cell_folder(cell) / f"predictions{_suffix(cell, dataset)}.jsonl"
+
+    def icl_file(self, job: IclJob) -> Path:
+        """Result of an ICL job; its predictions lie beside it as `.jsonl`."""
+        return self.folder / "icl" / f"{job.id}.json"
+
+    def manifest(self) -> dict[str, Any]:
+        """Content of the manifest, empty before it is written."""
+        return self.reading.record(self.manifest_file, MANIFEST, lambda row: None) or {}
+
+    def reports(self) -> Iterator[dict[str, Any]]:
+        """Reports in the order the driver received them."""
+        return self.reading.rows(self.reports_file, self.report_of)
+
+    def trials(self) -> Iterator[dict[str, Any]]:
+        """Ended trials in the order they ended; of two lines of one trial the later one counts."""
+        rows = self.reading.rows(self.trials_file, self.end_of)
+        return iter({row["trial"]: row for row in rows}.values())
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What befell the run, oldest first."""
+        return self.reading.rows(self.events_file, EVENT.parse)
+
+    def report_of(self, line: bytes) -> dict[str, Any]:
+        """The report of a trial of this run that a line holds.
+
+        Raises:
+            Damaged: it holds none.
+        """
+        row = self._own(REPORT, line)
+        if row["validation_loss"] is None and not row.get("end"):
+            raise Damaged("validation_loss: missing in a report that ends nothing")
+        return row
+
+    def end_of(self, line: bytes) -> dict[str, Any]:
+        """The end of a trial of this run that a line holds.
+
+        Raises:
+            Damaged: it holds none.
+        """
+        return self._own(TRIAL, line)
+
+    def note(self, text: str, **where: Any) -> None:
+        """Write down something that befell the run, or one of its trials."""
+        append_record(self.events_file, EVENT, {"time": time.time(), "text": text, **where})
+
+    def selection(self, cell: Cell) -> dict[str, Any] | None:
+        """The selected trial and checkpoint of a cell, or why there is none."""
+
+        def whose(row: dict[str, Any]) -> str | None:
+            trial = row["trial"]
+            if row.get("files") and self._trials.get(trial) != (cell.id, row["number"]):
+                return f"selects {trial}, which is no trial of {cell.id}"
+            return _stranger(row, {"cell": cell.id})
+
+        return self.reading.record(self.selection_file(cell), SELECTION, whose)
+
+    def taken(self, cell: Cell) -> dict[str, Any] | None:
+        """Origin, reports and trials of a cell that was taken over from another run; none for a cell run here."""
+
+        def whose(row: dict[str, Any]) -> str | None:
+            cells = {one["cell"] for rows in (row["reports"], row["trials"]) for one in rows} - {cell.id}
+            return f"has trials of {min(cells)}" if cells else None
+
+        return self.reading.record(self.taken_file(cell), TAKEN, whose)
+
+    def test(self, cell: Cell, dataset: str | None = None) -> dict[str, Any] | None:
+        """Result of a cell's test on its own data set, or on one of those that its own one joins."""
+
+        def whose(row: dict[str, Any]) -> str | None:
+            own = {"cell": cell.id, "dataset": dataset or cell.dataset}
+            if row.get("predictions_sha256") and (selection := self.selection(cell)):
+                own["trial"] = selection["trial"]
+            return _stranger(row, own)
+
+        return self.reading.record(self.test_file(cell, dataset), TEST, whose)
+
+    def icl(self, job: IclJob) -> dict[str, Any] | None:
+        """Result of an ICL job."""
+        return self.reading.record(self.icl_file(job), ICL, lambda row: _stranger(row, asdict(job)))
+
+    def failure(self, result: Path) -> dict[str, Any] | None:
+        """Why a job has no result, by the result's file."""
+        own = {"job": self.job_name(result)}
+        return self.reading.record(error_file(result), FAILURE, lambda row: _stranger(row, own))
+
+    def fail(self, result: Path, end: str, error: str) -> None:
+        """Write down why a job has no result."""
+        failure = {"job": self.job_name(result), "end": end, "error": error, "time": time.time()}
+        write_record(error_file(result), FAILURE, failure)
+
+    def faults(self) -> list[str]:
+        """What is wrong with the files read so far, one line each."""
+        return [f"{path.relative_to(self.folder)}: {fault.what}" for path, fault in sorted(self.reading.faults.items())]
+
+    def job_name(self, result: Path) -> str:
+        """A job by its result's place in the run folder."""
+        return str(result.with_suffix("").relative_to(self.folder))
+
+    def predictions(self, file: Path) -> list[dict[str, Any]]:
+        """Rows of a file of predictions: those that its result was computed from, where the result says so."""
+        return self.reading.predictions(file, self.digest(file))
+
+    def digest(self, file: Path) -> str | None:
+        """SHA-256 of the predictions that a result was computed from, where it says so, by the file they belong in."""
+        tested = file.name.startswith("predictions")
+        name = file.with_suffix(".json").name.replace("predictions", "test", 1) if tested else f"{file.stem}.json"
+        result = Reading().record(file.with_name(name), TEST if tested else ICL, lambda row: None)
+        return (result or {}).get("predictions_sha256")
+
+    @cached_property
+    def _trials(self) -> dict[str, tuple[str, int]]:
+        """Cell and number of every trial of the plan, by name."""
+        numbers = range(self.plan.resolved.study.trials)
+        return {cell.trial_name(number): (cell.id, number) for cell in self.plan.cells for number in numbers}
+
+    def _own(self, kind: Kind, line: bytes) -> dict[str, Any]:
+        row = kind.parse(line)
+        if self._trials.get(row["trial"]) != (row["cell"], row["number"]):
+            raise Damaged(f"{row['trial']} is no trial of this run")
+        return row
+
+
+def scores_file(predictions: Path) -> Path:
+    """What each item of a file of predictions contributes to every metric (`raypeft.metrics.items.ItemScores`)."""
+    return predictions.with_suffix(".items.npz")
+
+
+def _suffix(cell: Cell, dataset: str | None) -> str:
+    return "" if dataset in (None, cell.dataset) else f"-{dataset}"
+
+
+def error_file(result: Path) -> Path:
+    """Where a job writes why it has no result."""
+    return result.with_name(f"{result.stem}.error.json")
+
+
+def _stranger(row: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+    """Whose a record is, where it is not one's own."""
+    return next(
+        (f"is of {key} {row[key]}, not of {value}" for key, value in own.items() if row.get(key) not in (None, value)),
+        None,
+    )

@@ -1,0 +1,122 @@
+"""What of a plan is done already, in its own run folder or in others, and how long the rest takes."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raypeft.errors import UserError
+from raypeft.estimate.cost import Cost
+from raypeft.hub.study import cached, needs, revisions
+from raypeft.runs.folder import Run
+from raypeft.runs.manifest import foreseen
+from raypeft.runs.offers import Offer, offers, open_work
+from raypeft.spec.changes import differences
+from raypeft.spec.plan import Cell, IclJob, Plan
+from raypeft.spec.resolve import ResolvedStudy
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is done of a plan.
+
+    Attributes:
+        changes: how the study differs from the one that its run folder was made by; then nothing there counts.
+        ended: trials that have ended, by cell.
+        tested: tests with a result.
+        icl: in-context-learning runs with a result.
+        offers: what other runs have finished of the rest.
+    """
+
+    changes: list[str]
+    ended: Mapping[str, int]
+    tested: Collection[tuple[Cell, str]]
+    icl: Collection[IclJob]
+    offers: Sequence[Offer]
+
+    @property
+    def trials(self) -> int:
+        """Trials that have ended."""
+        return sum(self.ended.values())
+
+    @property
+    def jobs(self) -> int:
+        """Tests and in-context-learning runs with a result."""
+        return len(self.tested) + len(self.icl)
+
+    def seconds_left(self, cost: Cost) -> float:
+        """Of what is neither done nor offered."""
+        plan, offered = cost.plan, {cell for offer in self.offers for cell in offer.cells}
+        cells = [cell for cell in plan.cells if cell not in offered]
+        jobs = {job for offer in self.offers for job in offer.jobs} | set(self.icl)
+        trials = sum(
+            (plan.resolved.study.trials - self.ended.get(cell.id, 0)) * cost.trial_seconds(cell) for cell in cells
+        )
+        tests = sum(
+            cost.test_seconds(cell, dataset)
+            for cell in cells
+            for dataset in plan.tests(cell)
+            if (cell, dataset) not in self.tested
+        )
+        return trials + tests + sum(cost.icl_seconds(job) for job in plan.icl_jobs if job not in jobs)
+
+
+def standing(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collection[str]) -> Standing:
+    """Look at a plan's run, and at the runs that it would take finished cells from.
+
+    Args:
+        plan: the plan.
+        run: what its folder holds, if it is to be gone on with.
+        sources: other runs.
+        absent: models and data sets that cannot be read here.
+    """
+    if run is None or not (run.study_file.exists() and run.begun):
+        return Standing([], {}, [], [], _offers(plan, {}, absent, plan.cells, plan.icl_jobs, sources))
+    if changes := _changes(run, plan.resolved):
+        return Standing(changes, {}, [], [], [])
+    cells, jobs = open_work(run, plan)
+    ids = {cell.id for cell in plan.cells}
+    return Standing(
+        [],
+        Counter(row["cell"] for row in run.trials() if row["cell"] in ids),
+        [(cell, dataset) for cell, dataset in plan.test_jobs if run.test(cell, dataset)],
+        [job for job in plan.icl_jobs if job not in jobs],
+        _offers(plan, run.manifest(), absent, cells, jobs, sources),
+    )
+
+
+def _offers(
+    plan: Plan,
+    manifest: Mapping[str, Any],
+    absent: Collection[str],
+    cells: Sequence[Cell],
+    jobs: Sequence[IclJob],
+    sources: Sequence[Run],
+) -> list[Offer]:
+    """Offers for what the manifest, or else this machine, has models and data of."""
+    if not sources:
+        return []
+    if manifest:
+        plan = Plan(plan.resolved.pinned(manifest.get("revisions", {})))
+    else:
+        elsewhere = {cell.model for source in sources for cell in source.plan.cells}
+        plan, manifest = _foreseen(plan, {*absent, *(plan.resolved.models.keys() - elsewhere)})
+    models, data = manifest["models"], manifest["datasets"]
+    known = [cell for cell in cells if cell.model in models and {cell.dataset, *plan.tests(cell)} <= data.keys()]
+    known_jobs = [job for job in jobs if job.model in models and job.dataset in data]
+    return offers(plan, manifest, known, known_jobs, sources)
+
+
+def _foreseen(plan: Plan, absent: Collection[str]) -> tuple[Plan, dict[str, Any]]:
+    """The plan with what is on the hub at the commits that the cache has, and what a manifest would say of it."""
+    here = {need: commit for need in needs(plan.resolved) if (commit := cached(need))}
+    absent = {*absent, *(need.name for need in needs(plan.resolved) if need not in here)}
+    pinned = Plan(plan.resolved.pinned(revisions(here)))
+    return pinned, foreseen(pinned, absent)
+
+
+def _changes(run: Run, resolved: ResolvedStudy) -> list[str]:
+    try:
+        return differences(ResolvedStudy.load(run.study_file), resolved)
+    except UserError as error:
+        return [error.what]
