@@ -2,13 +2,16 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
+
+WriteStudy = Callable[[str], str]
 
 MODELS = ("tiny-decoder", "tiny-encoder-decoder")
 TECHNIQUES = ("full", "lora", "ia3", "prompt_tuning", "prefix_tuning")
@@ -77,3 +80,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}; RAYPEFT_SHARED_DATA may name another with the public data sets")
     return folder
+
+
+@pytest.fixture
+def write_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteStudy:
+    """Function (YAML) -> name: writes `./studies/own.yaml`."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str) -> str:
+        (tmp_path / "studies").mkdir(exist_ok=True)
+        (tmp_path / "studies" / "own.yaml").write_text(dedent(text), encoding="utf-8")
+        return "own"
+
+    return write

@@ -32,7 +32,7 @@ def pretend(folder: Path, *packages: str) -> str:
 def call(tmp_path: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([*([path] if path else []), str(Path(__file__).parents[1])]),
+        "PYTHONPATH": os.pathsep.join([*([path] if path else []), str(Path(__file__).parents[2])]),
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "HF_HOME": str(tmp_path / "cache"),
     }

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.test_reuse import source
 
 from raypeft import pipeline
 from raypeft.output.files import write_text
@@ -14,6 +13,7 @@ from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from tests.cli.conftest import Call
 from tests.report.recording import Recorder, start
+from tests.runs.test_reuse import source
 
 __all__ = ["source"]
 

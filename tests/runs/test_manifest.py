@@ -140,7 +140,7 @@ def test_a_t5_takes_fp32_for_fp16_and_another_machines_cards_are_not_known(run: 
 
 
 def test_a_checkout_is_known_by_its_commit(run: Run) -> None:
-    repository = Path(__file__).parents[1]
+    repository = Path(__file__).parents[2]
     if not (repository / ".git").exists():
         pytest.skip("the tests do not run from a git checkout")
     command = ["git", "-C", str(repository), "rev-parse", "HEAD"]

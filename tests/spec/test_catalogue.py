@@ -8,7 +8,7 @@ from raypeft.errors import UserError
 from raypeft.spec.catalogue import ModelEntry, shipped_catalogue
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
-from tests.spec.conftest import WriteStudy
+from tests.conftest import WriteStudy
 
 LLAMA = (["q_proj", "k_proj", "v_proj"], ["gate_proj", "up_proj", "down_proj"])
 CODEGEN = (["qkv_proj"], ["fc_in", "fc_out"])

@@ -8,7 +8,7 @@ from raypeft.errors import UserError
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
-from tests.spec.conftest import WriteStudy
+from tests.conftest import WriteStudy
 
 STUDY = """\
 question: Does training on both help?

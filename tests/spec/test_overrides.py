@@ -4,7 +4,7 @@ import pytest
 
 from raypeft.errors import UserError
 from raypeft.spec.resolve import resolve
-from tests.spec.conftest import WriteStudy
+from tests.conftest import WriteStudy
 
 TECHNIQUES = ["full", "lora", "ia3", "prompt_tuning", "prefix_tuning"]
 GROUPS = """\

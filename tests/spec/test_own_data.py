@@ -5,7 +5,7 @@ import pytest
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.resolve import resolve
-from tests.spec.conftest import WriteStudy
+from tests.conftest import WriteStudy
 
 STUDY = "question: Which?\nmodels: [tiny-decoder]\ndatasets: [conala]\ntechniques: [lora]\n"
 

@@ -8,7 +8,7 @@ from raypeft.errors import UserError
 from raypeft.spec.loading import names
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import resolve
-from tests.spec.conftest import WriteStudy
+from tests.conftest import WriteStudy
 
 
 def test_the_plan_of_the_quickstart() -> None:

@@ -5,7 +5,7 @@ import pytest
 from raypeft.errors import UserError
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
-from tests.spec.conftest import WriteStudy
+from tests.conftest import WriteStudy
 
 GROUPS = """\
 question: Which?

@@ -11,7 +11,7 @@ from raypeft.spec.documents import dump_yaml, parse_yaml
 from raypeft.spec.loading import shipped
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
-from tests.spec.conftest import WriteStudy
+from tests.conftest import WriteStudy
 
 SMALL = "question: Which?\nmodels: [tiny-decoder]\ndatasets: [snippets]\ntechniques: [lora]\n"
 GROUPS = """\

@@ -10,7 +10,7 @@ import pytest
 from raypeft.estimate.cost import Cost, Pace, measured
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import resolve
-from tests.spec.conftest import WriteStudy
+from tests.conftest import WriteStudy
 
 # a thousand million weights; a mean sequence has a third of 32 + 64 = 32 tokens
 STUDY = """\
