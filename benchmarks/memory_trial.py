@@ -81,9 +81,8 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
 
     import torch
 
-    from raypeft.modeling.gpu import limit_gpu_memory
     from raypeft.modeling.loading import study_base
-    from raypeft.modeling.memory import peak_mib, reset_peak
+    from raypeft.modeling.memory import limit_gpu_memory, peak_mib, reset_peak
     from raypeft.training.data import trial_data
     from raypeft.training.trial import train
 

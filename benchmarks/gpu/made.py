@@ -13,9 +13,9 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from raypeft.estimate.footprint import shape_of
+from raypeft.modeling.layout import target_lists
 from raypeft.modeling.loading import Base
 from raypeft.modeling.precision import Hardware, compute_dtype, keep_unpacked
-from raypeft.modeling.targets import target_lists
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.shape import Shape

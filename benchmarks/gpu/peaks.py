@@ -11,8 +11,7 @@ from benchmarks.gpu.made import base_of_cell, write_items
 from benchmarks.gpu.rows import Row
 from raypeft.estimate.footprint import footprint
 from raypeft.estimate.memory import CUDA_CONTEXT, MIB
-from raypeft.modeling.gpu import limit_gpu_memory
-from raypeft.modeling.memory import give_back
+from raypeft.modeling.memory import give_back, limit_gpu_memory
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 from raypeft.training.data import trial_data

@@ -18,7 +18,7 @@ from raypeft.errors import UserError
 from raypeft.output.console import echo, echo_json, echo_lines, terminal
 from raypeft.output.text import one_line
 from raypeft.spec.catalogue import DATA_VARIABLE, SPLITS, Catalogue, DatasetEntry, Split, shipped_catalogue
-from raypeft.spec.direct import direct_models, is_direct
+from raypeft.spec.checking import direct_models, is_direct
 from raypeft.spec.protocol import Protocol
 from raypeft.spec.values import quoted, shortened
 
@@ -139,7 +139,7 @@ def _shortened(model: str, entry: DatasetEntry) -> Shortened:
 
     from raypeft.data.encoding import Limits, encode
     from raypeft.data.prompts import InstructionPrompts
-    from raypeft.modeling.tokenizer import load_tokenizer
+    from raypeft.modeling.source import load_tokenizer
 
     prompts = InstructionPrompts(*load_tokenizer(model, known.models[model]), Protocol())
     limits = Limits(entry.max_prompt_tokens, entry.max_code_tokens)

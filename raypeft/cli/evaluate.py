@@ -14,9 +14,8 @@ from raypeft.execution.guards import check_versions
 from raypeft.output.console import counting, echo, echo_json, echo_lines
 from raypeft.output.files import refuse_unwritable, write_json, write_lines
 from raypeft.spec.loading import find
-from raypeft.spec.places import missing_folders
 from raypeft.spec.plan import Plan
-from raypeft.spec.resolve import ResolvedStudy, resolve
+from raypeft.spec.resolve import ResolvedStudy, missing_folders, resolve
 from raypeft.spec.values import quoted, shortened
 
 # The study that lends its protocol where none is named, without what it reduces to run fast.

@@ -25,11 +25,9 @@ from raypeft.output.console import say, terminal
 from raypeft.output.files import write_text
 from raypeft.runs.folder import Run
 from raypeft.runs.reuse import runs_in, siblings
-from raypeft.spec.changes import adopted, differences
 from raypeft.spec.loading import find, together
-from raypeft.spec.places import missing_folders
 from raypeft.spec.plan import Plan
-from raypeft.spec.resolve import ResolvedStudy, resolve
+from raypeft.spec.resolve import ResolvedStudy, adopted, differences, missing_folders, resolve
 from raypeft.spec.values import quoted
 
 FAILED = 3

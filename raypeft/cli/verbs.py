@@ -10,7 +10,7 @@ from raypeft.errors import UserError
 
 LONGEST_VERB = 80  # characters of what stands for a verb that typer may quote
 
-# In the order of the help, which needs no module of a verb. A module has its verb under its own name.
+# In the order of the help, which needs no module of a verb.
 VERBS = {
     "study": "Run a study, or go on with it where it was interrupted.",
     "status": "Show the progress of cells, trials and jobs.",
@@ -56,9 +56,23 @@ class Verbs(TyperGroup):
             formatter.write_dl([*VERBS.items()])
 
 
+# Modules that have several verbs; any other verb has a module of its name.
+MODULES = {
+    "status": "runs",
+    "trials": "runs",
+    "trial": "runs",
+    "report": "results",
+    "recommend": "results",
+    "generate": "models",
+    "export": "models",
+    "list": "catalogue",
+    "fetch": "catalogue",
+}
+
+
 def _command(verb: str) -> Any:
     """The click command that typer makes of a verb's function, or of its group of functions."""
-    module = import_module(f"raypeft.cli.{verb}")
+    module = import_module(f"raypeft.cli.{MODULES.get(verb, verb)}")
     group = getattr(module, verb, None) or getattr(module, f"{verb}_")
     if not isinstance(group, typer.Typer):
         function = group

@@ -13,9 +13,8 @@ from raypeft.evaluation.restored import check_restored
 from raypeft.metrics.items import measure
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.fitting import check_prompts
-from raypeft.modeling.gpu import limit_gpu_memory
 from raypeft.modeling.loading import Base, study_base
-from raypeft.modeling.memory import Peaks
+from raypeft.modeling.memory import Peaks, limit_gpu_memory
 from raypeft.modeling.precision import name_of
 from raypeft.runs.folder import Run, scores_file
 from raypeft.runs.reading import ICL, TEST, write_predictions, write_record

@@ -15,9 +15,9 @@ from raypeft.evaluation.decoding_job import decode_items, tuned_prompts
 from raypeft.hub.faults import explained
 from raypeft.metrics import score
 from raypeft.modeling.adapter_files import check_adapter, put_on
+from raypeft.modeling.layout import NATIVE_CORES, PARTS, native_rows
 from raypeft.modeling.loading import Base, load_base
 from raypeft.modeling.memory import is_out_of_memory
-from raypeft.modeling.qkv import NATIVE_CORES, PARTS, native_rows
 from raypeft.spec.plan import Plan
 from raypeft.spec.technique import Quantization
 

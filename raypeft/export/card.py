@@ -11,11 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from raypeft import __version__
 from raypeft.export.snippet import Snippet
-from raypeft.modeling.qkv import NATIVE_CORES
+from raypeft.modeling.layout import NATIVE_CORES
 from raypeft.output.text import count, hyperparameters, loss, markdown, one_line, percent, printable
 from raypeft.runs.folder import Run
 from raypeft.spec.catalogue import Architecture, DatasetEntry
-from raypeft.spec.documents import dump_yaml
+from raypeft.spec.loading import dump_yaml
 from raypeft.spec.plan import Cell
 
 UNKNOWN = "unknown"

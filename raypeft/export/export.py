@@ -11,7 +11,7 @@ from raypeft.export.card import UNKNOWN, Export, write_card
 from raypeft.export.check import check_folder
 from raypeft.export.folder import base_reference, effective_precision, export_adapter, export_model, local_folder
 from raypeft.export.snippet import Snippet
-from raypeft.modeling.qkv import NATIVE_CORES
+from raypeft.modeling.layout import NATIVE_CORES
 from raypeft.modeling.source import model_config, model_tokenizer
 from raypeft.runs.checkpoints import Checkpoint
 from raypeft.runs.folder import Run

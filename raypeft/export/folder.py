@@ -16,17 +16,17 @@ from safetensors.torch import load_file, save_file
 from raypeft.errors import UserError
 from raypeft.export.rows import to_checkpoint_rows
 from raypeft.hub import model_snapshot
-from raypeft.modeling.conversion import CONFIG, WEIGHTS
+from raypeft.modeling.adapter_files import CONFIG, WEIGHTS
+from raypeft.modeling.layout import NATIVE_CORES
 from raypeft.modeling.loading import load_base
 from raypeft.modeling.precision import DTYPES, Hardware, compute_dtype, name_of
-from raypeft.modeling.qkv import NATIVE_CORES
 from raypeft.modeling.source import model_config
 from raypeft.output.files import write_json
 from raypeft.runs.folder import Run
 from raypeft.runs.identity import precision_of
 from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.plan import Cell
-from raypeft.spec.precision import Effective
+from raypeft.spec.sections import Effective
 
 
 def base_reference(name: str, entry: ModelEntry) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from raypeft.errors import UserError
-from raypeft.modeling.qkv import PARTS, native_rows
+from raypeft.modeling.layout import PARTS, native_rows
 
 PROJECTION = "qkv_proj"
 # Shared among layers of different widths, so that the rows of one layer cannot be moved.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from raypeft.spec.catalogue import Architecture
-from raypeft.spec.precision import Effective
+from raypeft.spec.sections import Effective
 from raypeft.spec.technique import Quantization
 
 DTYPES: dict[Effective, str] = {"fp32": "torch.float32", "bf16": "torch.bfloat16", "fp16": "torch.float16"}

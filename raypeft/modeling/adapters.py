@@ -13,13 +13,12 @@ import torch
 from transformers import set_seed
 
 from raypeft.errors import UserError
-from raypeft.modeling.adapter_files import put_on
-from raypeft.modeling.conversion import is_converted, remember_start, resume
+from raypeft.modeling.adapter_files import is_converted, put_on, remember_start, resume
+from raypeft.modeling.fingerprint import FILE as TRAINING_STATE
+from raypeft.modeling.fingerprint import load_training_state
+from raypeft.modeling.layout import LISTS, MODULE_ARGUMENTS, missing_list
 from raypeft.modeling.loading import Base
 from raypeft.modeling.source import WITH_INFO
-from raypeft.modeling.targets import LISTS, MODULE_ARGUMENTS, missing_list
-from raypeft.modeling.training_state import FILE as TRAINING_STATE
-from raypeft.modeling.training_state import load_training_state
 from raypeft.modeling.weights import check_complete
 from raypeft.spec.catalogue import TargetList
 from raypeft.spec.technique import Technique, Value, share_of_steps

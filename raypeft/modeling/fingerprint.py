@@ -1,13 +1,16 @@
-"""Fingerprints of models: proof that a base that was lent has come back as it was."""
+"""Whether a base model is what it was: a fingerprint of its tensors, and which of them trained."""
 
 import functools
 import hashlib
 import types
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
+import peft
 import torch
+from safetensors.torch import load_file, save_file
 
 Fingerprint = dict[str, str]
 """What each part of a model is, by the path to it."""
@@ -113,3 +116,44 @@ def _weights(device: torch.device) -> torch.Tensor:
     """Odd factors of 64 bits, by which no change of a value is lost: the same in every process."""
     generator = torch.Generator().manual_seed(ROW)
     return (torch.randint(-(2**63), 2**63 - 1, (ROW,), generator=generator) | 1).to(device)
+
+
+FILE = "training_state.safetensors"
+WEIGHTS = "weights"
+IMPORTANCES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+
+
+def save_training_state(model: Any, folder: Path) -> None:
+    """Write the trainable weights and importances beside the adapter, where the adapter file is not all of them."""
+    config = model.active_peft_config if isinstance(model, peft.PeftModel) else None
+    if not (isinstance(config, peft.PromptEncoderConfig | peft.AdaLoraConfig) or _projected(config)):
+        return
+    tensors = {f"{WEIGHTS}/{name}": weight.detach() for name, weight in _trainable(model)}
+    for kind in IMPORTANCES:
+        tensors |= {f"{kind}/{name}": value for name, value in getattr(_allocator(model), kind, {}).items()}
+    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / FILE)
+
+
+@torch.no_grad()
+def load_training_state(model: Any, folder: Path) -> None:
+    """Put back what `save_training_state` wrote."""
+    tensors = load_file(folder / FILE, device=str(model.device))
+    for name, weight in _trainable(model):
+        weight.copy_(tensors[f"{WEIGHTS}/{name}"])
+    for kind in IMPORTANCES:
+        found = {key.partition("/")[2]: value for key, value in tensors.items() if key.partition("/")[0] == kind}
+        if found:
+            setattr(_allocator(model), kind, found)
+
+
+def _projected(config: Any) -> bool:
+    return isinstance(config, peft.PrefixTuningConfig) and config.prefix_projection
+
+
+def _trainable(model: Any) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+
+
+def _allocator(model: Any) -> Any:
+    """AdaLoRA's allocator of ranks, none for other techniques."""
+    return getattr(model.base_model, "rankallocator", None)

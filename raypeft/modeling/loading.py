@@ -11,15 +11,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import torch
 from peft import prepare_model_for_kbit_training
 
-from raypeft.modeling.causality import check_causal
 from raypeft.modeling.fingerprint import Fingerprint, differences, fingerprint, in_words
-from raypeft.modeling.fitting import check_tokenizer
-from raypeft.modeling.gpu import await_free_gpu
-from raypeft.modeling.memory import give_back
+from raypeft.modeling.fitting import check_causal, check_tokenizer
+from raypeft.modeling.layout import NATIVE_CORES, target_lists, to_native_layout
+from raypeft.modeling.memory import await_free_gpu, give_back
 from raypeft.modeling.precision import Hardware, compute_dtype, keep_unpacked, quantization_config
-from raypeft.modeling.qkv import NATIVE_CORES, to_native_layout
 from raypeft.modeling.source import AUTO_CLASSES, WITH_INFO, checked, model_tokenizer, reading
-from raypeft.modeling.targets import target_lists
 from raypeft.modeling.weights import check_complete
 from raypeft.spec.catalogue import Architecture, ModelEntry, TargetList
 from raypeft.spec.plan import Cell, IclJob

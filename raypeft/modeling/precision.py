@@ -9,8 +9,7 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from raypeft.errors import UserError
-from raypeft.spec.precision import Effective, effective
-from raypeft.spec.sections import Precision
+from raypeft.spec.sections import Effective, Precision, effective
 from raypeft.spec.technique import Quantization
 
 DTYPES: dict[Effective, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

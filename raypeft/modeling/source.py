@@ -6,20 +6,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from raypeft.errors import UserError
 from raypeft.hub import cached_snapshot, model_snapshot
-from raypeft.modeling.causality import check_class
+from raypeft.modeling.fitting import check_class
+from raypeft.modeling.layout import check_layout
 from raypeft.modeling.memory import is_out_of_memory
 from raypeft.modeling.precision import check_unquantized
-from raypeft.modeling.qkv import check_layout
 from raypeft.modeling.weights import check_complete, check_files
 from raypeft.spec.catalogue import Architecture, ModelEntry
+
+# A worker starts no threads of its own for the few texts of a batch.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 AUTO_CLASSES: dict[Architecture, Any] = {"decoder": AutoModelForCausalLM, "encoder_decoder": AutoModelForSeq2SeqLM}
 WITH_INFO = {"output_loading_info": True, "ignore_mismatched_sizes": True}
@@ -122,3 +123,20 @@ def reading(name: str, source: str) -> Iterator[None]:
 def _text(error: Exception) -> str:
     """What an error says, with its kind where that alone says little (`KeyError: 'model_type'`)."""
     return str(error) if isinstance(error, OSError | ValueError | ImportError) else f"{type(error).__name__}: {error}"
+
+
+def load_tokenizer(name: str, entry: ModelEntry) -> tuple[Any, Architecture]:
+    """A model's tokenizer and architecture.
+
+    Raises:
+        UserError: folder or repository missing or unreadable, or in need of code of its own.
+    """
+    folder = entry.path(f"models.{name}.folder") or cached_snapshot(str(entry.hub), entry.revision)
+    source = str(folder or entry.hub)
+    options: dict[str, Any] = {"trust_remote_code": entry.trust_remote_code}
+    if folder is None:
+        options["revision"] = entry.revision
+    with reading(name, source):
+        config = AutoConfig.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    return tokenizer, "encoder_decoder" if config.is_encoder_decoder else "decoder"

@@ -8,8 +8,8 @@ from typing import Any
 
 import peft
 
+from raypeft.modeling.adapter_files import UNUSABLE
 from raypeft.modeling.adapters import peft_arguments
-from raypeft.modeling.unusable import UNUSABLE
 from raypeft.spec.technique import Technique, Value, share_of_steps
 
 USUAL_STEPS = 1000  # of a training whose number of steps is not known yet

@@ -14,7 +14,7 @@ from raypeft.output.files import read_json
 from raypeft.runs.folder import Run
 from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.plan import Cell, IclJob, Plan
-from raypeft.spec.precision import Effective, foreseen_precision
+from raypeft.spec.sections import Effective, foreseen_precision
 
 RESULTS_VERSION = 2
 """Raised with every change of the package that changes results; those of another version are not taken over, except

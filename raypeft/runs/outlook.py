@@ -11,9 +11,8 @@ from raypeft.hub.study import cached, needs, revisions
 from raypeft.runs.folder import Run
 from raypeft.runs.manifest import foreseen
 from raypeft.runs.offers import Offer, offers, open_work
-from raypeft.spec.changes import differences
 from raypeft.spec.plan import Cell, IclJob, Plan
-from raypeft.spec.resolve import ResolvedStudy
+from raypeft.spec.resolve import ResolvedStudy, differences
 
 
 @dataclass(frozen=True)

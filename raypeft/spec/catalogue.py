@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from raypeft.errors import UserError
-from raypeft.spec.documents import read_yaml
-from raypeft.spec.loading import PACKAGE, Inconsistent, Strict, expand, validate
+from raypeft.spec.loading import PACKAGE, Inconsistent, Strict, expand, read_yaml, validate
 from raypeft.spec.protocol import PromptStyle
 from raypeft.spec.shape import Shape
 from raypeft.spec.values import Count, Flag, Line, Name, Place, Short, Whole, quoted, shortened

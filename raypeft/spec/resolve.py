@@ -8,12 +8,9 @@ from pydantic import ValidationError, model_validator
 
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import Catalogue, DatasetEntry, ModelEntry, shipped_catalogue
-from raypeft.spec.checking import check, named
-from raypeft.spec.direct import direct_models, is_direct
-from raypeft.spec.documents import dump_yaml, read_yaml
-from raypeft.spec.loading import Inconsistent, Strict, find, together, validate, variables
-from raypeft.spec.overrides import check_kept, keep, set_key
-from raypeft.spec.scale import load_scale, shrink, stand_in
+from raypeft.spec.checking import check, direct_models, is_direct, named
+from raypeft.spec.loading import Inconsistent, Strict, dump_yaml, find, listed, read_yaml, together, validate, variables
+from raypeft.spec.overrides import check_kept, keep, load_scale, set_key, shrink, stand_in
 from raypeft.spec.study import Study
 from raypeft.spec.technique import IN_THE_PAPER, Technique, load_technique, shipped_technique
 from raypeft.spec.values import FolderName, Identifier, Name, Value, is_folder_name, quoted, shortened
@@ -226,3 +223,69 @@ def _name_direct_models(content: dict[str, Any]) -> tuple[dict[str, str], list[s
     added = {name: entry.model_dump(exclude_unset=True) for name, entry in entries.items()}
     content["catalogue"] = {**own, "models": {**(own.get("models") or {}), **added}}
     return names, []
+
+
+def missing_folders(resolved: ResolvedStudy, where: str) -> UserError | None:
+    """One error with every folder of models and data sets that is not there, or names a variable that is not set.
+
+    Args:
+        resolved: the study.
+        where: its file.
+    """
+    errors: list[UserError] = []
+    for kind, entries in (("models", resolved.models), ("datasets", resolved.datasets)):
+        for name, entry in entries.items():
+            try:
+                entry.path(f"catalogue.{kind}.{name}.folder")
+            except UserError as error:
+                errors.append(error)
+    if not errors:
+        return None
+    hints = dict.fromkeys(line for error in errors for line in (error.hint or "").splitlines())
+    return listed([f"{error.where}: {error.what}" for error in errors], where, "\n".join([*hints][:10]))
+
+
+FREE = ("cpus_per_trial", "concurrent", "keep_checkpoints")
+"""Resources that no result depends on; the others decide on precision, and on which trials run out of memory."""
+
+
+def differences(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
+    """Each key whose value differs, with both values, but those that a run adopts."""
+    return _changes(_with_adopted(old, new), new)
+
+
+def adopted(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
+    """Each key that differs in a way that a run adopts: more trials a cell, and resources, with both values."""
+    return _changes(old, _with_adopted(old, new))
+
+
+def _with_adopted(old: ResolvedStudy, new: ResolvedStudy) -> ResolvedStudy:
+    """The old version with what a run adopts of the new one."""
+    trials = max(old.study.search.trials, new.study.search.trials)
+    resources = {key: getattr(new.study.resources, key) for key in FREE}
+    study = old.study.model_copy(
+        update={
+            "search": old.study.search.model_copy(update={"trials": trials}),
+            "resources": old.study.resources.model_copy(update=resources),
+        }
+    )
+    return old.model_copy(update={"study": study})
+
+
+def _changes(old: ResolvedStudy, new: ResolvedStudy) -> list[str]:
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    return [
+        f"{key.removeprefix('study.')}: was {before.get(key, 'absent')}, is {after.get(key, 'absent')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, "absent") != after.get(key, "absent")
+    ]
+
+
+def _flat(content: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(content, dict):
+        return {prefix: content}
+    return {
+        key: value
+        for name, child in content.items()
+        for key, value in _flat(child, f"{prefix}.{name}" if prefix else str(name)).items()
+    }

@@ -166,7 +166,7 @@ def check_gpu(run: Run) -> None:
 
 
 def _look_at_gpu() -> tuple[str | None, list[str]]:
-    from raypeft.modeling.gpu import gpu_fault
+    from raypeft.modeling.memory import gpu_fault
 
     return gpu_fault(), listed_gpus()
 

@@ -88,8 +88,8 @@ def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
 
     import torch
 
-    from raypeft.modeling.gpu import limit_gpu_memory
     from raypeft.modeling.loading import study_base
+    from raypeft.modeling.memory import limit_gpu_memory
     from raypeft.training.trial import train
 
     torch.set_num_threads(max(1, int(tune.get_context().get_trial_resources().head_cpus)))

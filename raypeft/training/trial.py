@@ -17,11 +17,11 @@ from transformers import (
 
 from raypeft.data.encoding import IGNORED
 from raypeft.decoding.reading import virtual_kind
+from raypeft.modeling.adapter_files import convert
 from raypeft.modeling.adapters import adapted
-from raypeft.modeling.conversion import convert
+from raypeft.modeling.fingerprint import save_training_state
 from raypeft.modeling.loading import Base
 from raypeft.modeling.memory import give_back, is_out_of_memory
-from raypeft.modeling.training_state import save_training_state
 from raypeft.runs.checkpoints import Checkpoint, last_intact
 from raypeft.spec.plan import Plan
 from raypeft.spec.sections import Training

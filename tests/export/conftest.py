@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from raypeft.modeling.adapter_files import convert
 from raypeft.modeling.adapters import adapted
-from raypeft.modeling.conversion import convert
+from raypeft.modeling.fingerprint import save_training_state
 from raypeft.modeling.loading import study_base
-from raypeft.modeling.training_state import save_training_state
 from raypeft.output.files import write_json, write_text
 from raypeft.runs.folder import Run
 from raypeft.spec.loading import names

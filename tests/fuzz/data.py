@@ -27,7 +27,7 @@ COLUMNS = ["nl", "cmd", "id", "other", "", "\x1b[31m", "x" * 3000, "when", "\udc
 
 def cases(seed: int, folder: Path) -> Iterator[Case]:
     """Checks, plans, evaluations and builds with files whose rows, bytes or kind are not what they should be."""
-    for module in ("raypeft.data.encoding", "raypeft.modeling.tokenizer", "raypeft.evaluation.given"):
+    for module in ("raypeft.data.encoding", "raypeft.modeling.source", "raypeft.evaluation.given"):
         import_module(module)  # outside of a command's time
     random = Random(f"data {seed}")
     makers = [_rows, _rows, _bytes, _bytes, _kind, _built]

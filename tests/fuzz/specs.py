@@ -7,8 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from raypeft.spec.documents import parse_yaml
-from raypeft.spec.loading import names, shipped
+from raypeft.spec.loading import names, parse_yaml, shipped
 from tests.fuzz.case import Case, emptied
 from tests.fuzz.trees import NUMBERS, SNIPPETS, damaged, document, mutated
 

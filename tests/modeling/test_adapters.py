@@ -9,8 +9,8 @@ import torch
 
 from raypeft.errors import UserError
 from raypeft.modeling.adapters import adapted, adapter_config, parameter_counts
+from raypeft.modeling.fingerprint import save_training_state
 from raypeft.modeling.loading import Base, load_base, warm_base
-from raypeft.modeling.training_state import save_training_state
 from raypeft.spec.plan import Plan
 from raypeft.spec.technique import Technique
 from tests.conftest import MODELS

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from raypeft.errors import UserError
-from raypeft.modeling.causality import check_causal, check_class
+from raypeft.modeling.fitting import check_causal, check_class
 from raypeft.modeling.loading import load_base
 from raypeft.spec.catalogue import ModelEntry
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from raypeft.estimate.memory import GIB
-from raypeft.modeling import gpu
+from raypeft.modeling import memory
 from raypeft.modeling.loading import Base, load_base
 from raypeft.modeling.memory import give_back, is_out_of_memory
 from raypeft.spec.plan import Plan
@@ -28,7 +28,7 @@ def whole_card() -> Iterator[None]:
 
 
 def test_no_more_is_given_than_the_limit() -> None:
-    gpu.limit_gpu_memory(2)
+    memory.limit_gpu_memory(2)
     with pytest.raises(torch.OutOfMemoryError) as caught:
         torch.empty(2 * GIB, dtype=torch.uint8, device="cuda")
     assert is_out_of_memory(caught.value)
@@ -40,7 +40,7 @@ def test_memory_of_another_process_is_waited_for(monkeypatch: pytest.MonkeyPatch
     pytest.importorskip("GPUtil")
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: ["0"])
-    monkeypatch.setattr(gpu, "SECONDS_BETWEEN", 1)
+    monkeypatch.setattr(memory, "SECONDS_BETWEEN", 1)
     size = int(0.5 * torch.cuda.get_device_properties().total_memory)
     code = (
         f"import time, torch; kept = torch.empty({size}, dtype=torch.uint8, device='cuda'); "
@@ -48,10 +48,10 @@ def test_memory_of_another_process_is_waited_for(monkeypatch: pytest.MonkeyPatch
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline().strip() == "holds it"
-        monkeypatch.setattr(gpu, "POLLS", 1)
-        assert gpu.await_free_gpu(1) is False
-        monkeypatch.setattr(gpu, "POLLS", 30)
-        assert gpu.await_free_gpu(1) is True
+        monkeypatch.setattr(memory, "POLLS", 1)
+        assert memory.await_free_gpu(1) is False
+        monkeypatch.setattr(memory, "POLLS", 30)
+        assert memory.await_free_gpu(1) is True
         assert holder.wait(10) == 0
 
 

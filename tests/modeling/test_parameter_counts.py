@@ -13,8 +13,8 @@ import transformers
 from transformers import CodeGenConfig, LlamaConfig, PretrainedConfig, PreTrainedModel, T5Config
 
 from raypeft.modeling.adapters import adapter_config
+from raypeft.modeling.layout import target_lists
 from raypeft.modeling.loading import Base
-from raypeft.modeling.targets import target_lists
 from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.technique import load_technique
 

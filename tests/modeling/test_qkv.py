@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch.nn.functional import gelu, layer_norm, linear
 
 from raypeft.errors import UserError
+from raypeft.modeling.layout import native_rows
 from raypeft.modeling.loading import load_base
-from raypeft.modeling.qkv import native_rows
 from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.technique import Quantization
 

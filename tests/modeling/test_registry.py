@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from raypeft.decoding.reading import virtual_kind
+from raypeft.modeling.adapter_files import UNUSABLE
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import Base, load_base
 from raypeft.modeling.preflight import study_problems
-from raypeft.modeling.unusable import UNUSABLE
 from raypeft.spec.resolve import ResolvedStudy, resolve
 from raypeft.spec.technique import Technique
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from raypeft.modeling.adapters import adapted
-from raypeft.modeling.training_state import FILE
+from raypeft.modeling.fingerprint import FILE
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 from raypeft.training.data import TrialData, trial_data

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raypeft.cli.status import _table
+from raypeft.cli.runs import _table
 from raypeft.output.files import write_json, write_text
 from raypeft.report import write
 from raypeft.report.numbers.gather import gather

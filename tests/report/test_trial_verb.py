@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from raypeft.cli.arguments import find_cell, find_trial
-from raypeft.cli.trial import sparkline, trial
+from raypeft.cli.runs import sparkline, trial
 from raypeft.errors import UserError
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell

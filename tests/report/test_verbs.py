@@ -11,9 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from raypeft.cli.arguments import find_run
-from raypeft.cli.report import report
-from raypeft.cli.status import status
-from raypeft.cli.trials import trials
+from raypeft.cli.results import report
+from raypeft.cli.runs import status, trials
 from raypeft.errors import UserError
 from raypeft.output.files import write_text
 from raypeft.runs.folder import Run
@@ -97,7 +96,7 @@ def test_without_any_run_it_says_how_to_start_one(tmp_path: Path, monkeypatch: p
 
 def test_reading_verbs_import_neither_torch_nor_ray_nor_matplotlib() -> None:
     code = (
-        "import sys, raypeft.cli.status, raypeft.cli.trials, raypeft.cli.report; "
+        "import sys, raypeft.cli.runs, raypeft.cli.runs, raypeft.cli.results; "
         "assert not {'torch', 'ray', 'matplotlib', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from raypeft.errors import UserError
-from raypeft.spec.documents import dump_yaml, parse_yaml, read_yaml
+from raypeft.spec.loading import dump_yaml, parse_yaml, read_yaml
 
 
 @pytest.mark.parametrize(

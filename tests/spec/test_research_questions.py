@@ -7,9 +7,9 @@ import pytest
 
 from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.loading import PACKAGE
+from raypeft.spec.overrides import load_scale
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import resolve
-from raypeft.spec.scale import load_scale
 
 SMALL = ["codet5p-220m", "codet5p-770m", "codegen-350m-mono"]
 CODEGEN2 = ["codegen2-1b", "codegen2-3.7b", "codegen2-7b"]

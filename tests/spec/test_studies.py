@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from raypeft.errors import UserError
-from raypeft.spec.documents import dump_yaml, parse_yaml
-from raypeft.spec.loading import shipped
+from raypeft.spec.loading import dump_yaml, parse_yaml, shipped
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, resolve
 from tests.conftest import WriteStudy

@@ -11,8 +11,7 @@ from raypeft.report.numbers.cells import CellRow
 from raypeft.report.numbers.gather import Numbers
 from raypeft.report.numbers.metrics import Metrics
 from raypeft.spec.catalogue import shipped_catalogue
-from raypeft.spec.documents import read_yaml
-from raypeft.spec.loading import PACKAGE
+from raypeft.spec.loading import PACKAGE, read_yaml
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import FIRST_POINT, PACKAGES_POINT
 

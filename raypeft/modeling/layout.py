@@ -1,15 +1,61 @@
-"""CodeGen's fused attention projection, whose rows are ordered by the cores that a model was trained on.
+"""Where an architecture keeps its layers: the modules that techniques name, and fused projections."""
 
-The rows of a checkpoint are laid out as (core, part, row), the parts being query, value and key, each with the heads of
-that core. transformers' class reads four cores. CodeGen2 1B and 3.7B are laid out for eight (CTranslate2's converter).
-"""
+from collections.abc import Mapping
+from typing import get_args
 
 import torch
+from peft.utils.constants import (
+    TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING,
+    TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING,
+)
 from torch import nn
 from transformers import PreTrainedConfig
 from transformers.models.codegen.modeling_codegen import CodeGenAttention
 
 from raypeft.errors import UserError
+from raypeft.spec.catalogue import ModelEntry, TargetList
+from raypeft.spec.technique import Technique
+
+LISTS: tuple[TargetList, ...] = get_args(TargetList)
+MODULE_ARGUMENTS = ("target_modules", "feedforward_modules")
+_PEFT: dict[TargetList, Mapping[str, object]] = {
+    "attention": TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING,
+    "feedforward": TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING,
+}
+
+
+def target_lists(entry: ModelEntry, model_type: str) -> dict[TargetList, list[str]]:
+    """The model's lists by name; one that neither the catalogue nor peft has is absent.
+
+    peft's come from its defaults for LoRA (`attention`) and for IA3's feed-forward modules.
+
+    Args:
+        entry: the model in the catalogue.
+        model_type: of its transformers configuration.
+    """
+    lists = dict(entry.targets)
+    for name in LISTS:
+        default = _PEFT[name].get(model_type)
+        if name not in lists and isinstance(default, list) and default:
+            lists[name] = list(default)
+    return lists
+
+
+def needed_lists(technique: Technique) -> list[TargetList]:
+    """Lists that a technique's fixed or searched arguments name."""
+    named: set[object] = set()
+    for argument in MODULE_ARGUMENTS:
+        value = technique.arguments.get(argument, [])
+        named |= set(value) if isinstance(value, list) else {value}
+        if (searched := technique.search.get(argument)) is not None:
+            named |= set(searched.choice or ())
+    return [name for name in LISTS if name in named]
+
+
+def missing_list(name: str, model: str, model_type: str) -> str:
+    """Message for a list that is in neither."""
+    return f"models.{model}.targets.{name}: is missing, and peft has no default for {model_type} models: list modules"
+
 
 NATIVE_CORES = 4
 PARTS = 3

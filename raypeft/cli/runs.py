@@ -1,18 +1,139 @@
-"""raypeft trial: one trial in full."""
+"""raypeft status, trials and trial: looking at a run."""
 
+import time
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from raypeft.cli.arguments import JsonOption, RunArgument, find_run, find_trial
 from raypeft.errors import UserError
 from raypeft.output.console import LinesTable, echo, echo_json, echo_lines, lines_table, print_lines
-from raypeft.output.text import ABSENT, count, hyperparameters, loss, mebibytes, one_line, percent, printable, seconds
+from raypeft.output.text import (
+    ABSENT,
+    count,
+    counts,
+    duration,
+    hyperparameters,
+    loss,
+    mebibytes,
+    one_line,
+    percent,
+    printable,
+    seconds,
+)
+from raypeft.report.numbers.cells import CellRow
+from raypeft.report.numbers.gather import Numbers, gather
+from raypeft.report.numbers.progress import Standing, standing
 from raypeft.report.numbers.samples import Sample, read_samples
 from raypeft.report.numbers.trials import Trial, read_trials
 from raypeft.runs.checkpoints import sound
 from raypeft.runs.folder import Run
+
+
+def status(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Show the progress of cells, trials and jobs, also while the run goes on."""
+    numbers = gather(find_run(run))
+    now = standing(numbers)
+    if as_json:
+        echo_json(_content(numbers, now))
+        return
+    print_lines(_table(numbers))
+    echo_lines(_lines(numbers, now))
+
+
+def _content(numbers: Numbers, now: Standing) -> dict[str, Any]:
+    return {
+        "study": numbers.run.plan.resolved.name,
+        "folder": str(numbers.run.folder),
+        "cells": {"planned": len(numbers.states), **now.cells},
+        "trials": {"planned": numbers.run.plan.trials, **now.trials},
+        "icl": {"planned": len(numbers.run.plan.icl_jobs), "done": now.icl_done, "failed": now.icl_failed},
+        "last_record": numbers.last_record,
+        "sweep_seconds_left": now.seconds_left,
+        "estimate": now.estimate,
+        "by_cell": [_cell(numbers, row) for row in numbers.cells],
+    }
+
+
+def _cell(numbers: Numbers, row: CellRow) -> dict[str, Any]:
+    losses = [trial.best_loss for trial in numbers.trials_of(row.cell) if trial.best_loss is not None]
+    return {
+        "cell": row.cell.id,
+        "test_set": row.test_set,
+        "state": row.state,
+        "note": row.note,
+        "trials": dict(row.trials),
+        "best_loss": min(losses, default=None),
+        numbers.metric: row.metrics.get(numbers.metric),
+    }
+
+
+def _table(numbers: Numbers) -> LinesTable:
+    test = f"test EM@{numbers.k}"
+    table = lines_table("cell", "state", "best loss", test, "trials", "note", right=("best loss", test))
+    for row in numbers.cells:
+        cell = _cell(numbers, row)
+        value, best = cell[numbers.metric], cell["best_loss"]
+        table.add_row(
+            Text(row.name),
+            row.state,
+            ABSENT if best is None else loss(best),
+            ABSENT if value is None else percent(value),
+            counts(row.trials) or ABSENT,
+            Text(one_line(row.note or "")),
+        )
+    return table
+
+
+def _lines(numbers: Numbers, now: Standing) -> list[str]:
+    plan = numbers.run.plan
+    failed = f", {now.icl_failed} failed" if now.icl_failed else ""
+    pace = "" if now.seconds_left is None else f"about {duration(now.seconds_left)} of the sweep, "
+    lines = [
+        "",
+        f"Cells   {now.cells.get('tested', 0)} of {len(numbers.states)} tested ({counts(now.cells)})",
+        f"Trials  {now.trials_ended} of {plan.trials} ended ({counts(now.trials) or 'none has begun'})",
+        f"ICL     {now.icl_done} of {len(plan.icl_jobs)} runs done{failed}",
+        f"Left    {pace}{now.estimate}",
+    ]
+    if numbers.last_record is not None:
+        lines.append(f"News    the sweep's last record is {duration(max(0.0, time.time() - numbers.last_record))} old")
+    return lines
+
+
+def trials(run: RunArgument, as_json: JsonOption = False) -> None:
+    """List the trials that have begun: hyperparameters, best loss, EM@10, state and reason it ended."""
+    found = find_run(run)
+    rows = read_trials(found)
+    if as_json:
+        echo_json([{**asdict(trial), "cell": trial.cell.id} for trial in rows])
+        return
+    table = lines_table(
+        "trial",
+        "reports",
+        "best loss",
+        "EM@10",
+        "state",
+        "hyperparameters",
+        "reason",
+        right=("reports", "best loss", "EM@10"),
+    )
+    for trial in rows:
+        table.add_row(
+            Text(trial.name),
+            str(trial.reports),
+            ABSENT if trial.best_loss is None else loss(trial.best_loss),
+            ABSENT if trial.best_em is None else percent(trial.best_em),
+            f"{trial.state}, selected" if trial.selected is not None else trial.state,
+            Text(one_line(hyperparameters(trial.hyperparameters)) or ABSENT),
+            Text(one_line(trial.reason or "")),
+        )
+    print_lines(table)
+    if waiting := found.plan.trials - len(rows):
+        echo(f"{waiting} of {found.plan.trials} trials have not begun.")
+
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SAMPLES = 3
@@ -36,11 +157,11 @@ def trial(
     tests = found.plan.tests(cell) if shown.selected is not None else []
     samples = [sample for dataset in tests for sample in read_samples(found, cell, dataset)[:_SAMPLES]]
     if as_json:
-        echo_json(_content(found, shown, reports, samples))
+        echo_json(_content_of_trial(found, shown, reports, samples))
         return
-    echo_lines(_lines(found, shown, reports))
+    echo_lines(_lines_of_trial(found, shown, reports))
     echo("")
-    print_lines(_table(reports))
+    print_lines(_table_of_trial(reports))
     for sample in samples:
         echo("\n" + "\n".join(_sample(sample)))
     if shown.error:
@@ -62,7 +183,7 @@ def _files(run: Run, name: str) -> dict[str, Any]:
     }
 
 
-def _content(run: Run, trial: Trial, reports: list[dict[str, Any]], samples: list[Sample]) -> dict[str, Any]:
+def _content_of_trial(run: Run, trial: Trial, reports: list[dict[str, Any]], samples: list[Sample]) -> dict[str, Any]:
     return {
         **asdict(trial),
         "cell": trial.cell.id,
@@ -72,7 +193,7 @@ def _content(run: Run, trial: Trial, reports: list[dict[str, Any]], samples: lis
     }
 
 
-def _lines(run: Run, trial: Trial, reports: list[dict[str, Any]]) -> list[str]:
+def _lines_of_trial(run: Run, trial: Trial, reports: list[dict[str, Any]]) -> list[str]:
     name = run.plan.resolved.point_name(trial.cell.technique, trial.hyperparameters)
     marks = [name] if name else []
     if trial.selected is not None:
@@ -112,7 +233,7 @@ def _em(report: dict[str, Any]) -> float | None:
     return em
 
 
-def _table(reports: list[dict[str, Any]]) -> LinesTable:
+def _table_of_trial(reports: list[dict[str, Any]]) -> LinesTable:
     names = ("report", "epoch", "step", "validation loss", "EM@10", "training s", "items/s", "MiB")
     table = lines_table(*names, right=names)
     for row in reports:

@@ -1,6 +1,7 @@
-"""raypeft recommend: which technique to take within limits."""
+"""raypeft report and recommend: what a run has found."""
 
 from dataclasses import asdict
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,8 +11,34 @@ from raypeft.cli.arguments import JsonOption, RunArgument, find_run
 from raypeft.errors import UserError
 from raypeft.output import text as show
 from raypeft.output.console import echo, echo_json, echo_lines, lines_table, print_lines
+from raypeft.output.files import is_writable
 from raypeft.output.text import duration
 from raypeft.report.numbers.gather import Numbers, gather
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    PEFT = "peft"
+
+
+def report(
+    run: RunArgument,
+    as_format: Annotated[
+        Format,
+        typer.Option("--format", help="html with tables and figures, or the schema of peft's method_comparison"),
+    ] = Format.HTML,
+) -> None:
+    """Build tables, figures and HTML again from what the run folder holds, also while the run goes on."""
+    from raypeft.report import write, write_peft
+
+    found = find_run(run)
+    if not is_writable(found.report_folder):
+        hint = "Copy the run, and report on the copy."
+        raise UserError("cannot be written", where=str(found.report_folder), hint=hint)
+    echo((write if as_format is Format.HTML else write_peft)(found))
+
 
 if TYPE_CHECKING:
     from raypeft.recommendation.candidates import Candidate, Limits
