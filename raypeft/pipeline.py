@@ -19,10 +19,8 @@ from raypeft.runs.offers import doubts
 from raypeft.runs.recovery import mend
 from raypeft.runs.reuse import other_versions, reuse
 from raypeft.runs.selection import select, stands
-from raypeft.spec.plan import Plan
+from raypeft.spec.plan import STAGES, Plan
 from raypeft.spec.resolve import ResolvedStudy
-
-STAGES = ("sweep", "test", "icl", "report")
 
 
 def study(

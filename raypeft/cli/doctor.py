@@ -18,7 +18,6 @@ from raypeft.execution.guards import GUARDS, check_versions, installed
 from raypeft.output.console import echo_json, echo_lines, lines_table, print_lines
 from raypeft.output.text import discreet
 
-EXTRAS = ("", "quantization")
 HUB_SECONDS = 5
 GIB = 2**30
 
@@ -30,7 +29,6 @@ class Package:
     Attributes:
         works: versions that it is declared to work with.
         state: `ok`, `untested` outside those versions, `refused` where it would give wrong results, or `missing`.
-        needed_for: the extra that needs it; empty where everything does.
         reason: why it is refused.
     """
 
@@ -38,7 +36,6 @@ class Package:
     installed: str | None
     works: str
     state: str
-    needed_for: str
     reason: str | None
 
 
@@ -47,8 +44,7 @@ def packages() -> Iterator[Package]:
     guards = {guard.package: guard for guard in GUARDS}
     for text in importlib.metadata.requires("raypeft") or ():
         requirement = Requirement(text)
-        needed_for = next((extra for extra in EXTRAS if _applies(requirement, extra)), None)
-        if needed_for is None or requirement.name == "raypeft":
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         version, guard = installed(requirement.name), guards.get(requirement.name)
         state = "ok"
@@ -59,11 +55,7 @@ def packages() -> Iterator[Package]:
         elif not requirement.specifier.contains(version, prereleases=True):
             state = "untested"
         works, reason = guard.works if guard else str(requirement.specifier), guard.reason if guard else None
-        yield Package(requirement.name, version, works, state, needed_for, reason if state == "refused" else None)
-
-
-def _applies(requirement: Requirement, extra: str) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        yield Package(requirement.name, version, works, state, reason if state == "refused" else None)
 
 
 def examine(folder: Path) -> dict[str, Any]:
@@ -171,10 +163,9 @@ def doctor(as_json: JsonOption = False) -> None:
 def _show_packages(packages: list[dict[str, Any]]) -> None:
     table = lines_table("package", "installed", "works", "state")
     for package in packages:
-        what = f" (extra {package['needed_for']})" if package["needed_for"] else ""
         reason = f": {package['reason']}" if package["reason"] else ""
         table.add_row(
-            package["name"], package["installed"] or "none", package["works"] or "any", package["state"] + what + reason
+            package["name"], package["installed"] or "none", package["works"] or "any", package["state"] + reason
         )
     print_lines(table)
 

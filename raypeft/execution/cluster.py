@@ -78,6 +78,8 @@ def _start(address: str | None, folder: Path) -> Any:
     """
     import ray
 
+    if ray.is_initialized() and not started_here():
+        ray.shutdown()  # of an interrupted run in this process, whose Ray was killed
     directory = os.getcwd()
     with chdir(folder):
         if address is not None:

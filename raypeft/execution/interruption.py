@@ -20,6 +20,10 @@ SAME_SECONDS = 0.5
 SHOW_CURSOR = b"\x1b[?25h\n"
 
 
+class Abrupt(KeyboardInterrupt):
+    """Interrupted, and Ray was killed: the process should leave without Python's own end, which would wait for it."""
+
+
 class Interruption:
     """Handles signals for as long as a study runs; a context manager.
 

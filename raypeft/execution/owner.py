@@ -2,14 +2,15 @@
 
 import errno
 import fcntl
+import functools
 import json
 import os
 import platform
 import sys
 import threading
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,10 +19,13 @@ from typing import Annotated
 import psutil
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
+from rich.console import Console
 
 from raypeft.errors import UserError
 from raypeft.execution import temporary
+from raypeft.execution.interruption import Interruption
 from raypeft.execution.processes import Identity
+from raypeft.output.console import say
 from raypeft.output.files import write_json
 from raypeft.output.text import discreet
 
@@ -184,6 +188,29 @@ class Ownership:
             if (found is None or found.mark != self.owner.mark) and not self._over.is_set():
                 self.lost()
                 return
+
+
+@contextmanager
+def owned(folder: Path, console: Console) -> Iterator[tuple[Interruption, Ownership]]:
+    """The run folder to oneself, what a dead owner left behind removed, and signals handled."""
+
+    def clean() -> None:
+        if ownership.owner.temporary:
+            temporary.remove(Path(ownership.owner.temporary))
+        ownership.release()
+
+    interruption = Interruption(functools.partial(say, console), clean)
+
+    def lost() -> None:
+        interruption.end_at_once("Another process has taken over this run folder. ")
+
+    ownership = Ownership(folder, lost)
+    with ownership, interruption:
+        if before := ownership.before:
+            say(console, f"Taking over from {before}, which is gone.")
+            if before.temporary and before.host == ownership.owner.host:
+                temporary.remove(Path(before.temporary))
+        yield interruption, ownership
 
 
 def _open_lock(folder: Path) -> tuple[int, bool]:

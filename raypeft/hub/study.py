@@ -18,7 +18,8 @@ from raypeft.hub.repository import (
     model_files,
 )
 from raypeft.spec.catalogue import SPLITS, local_folder
-from raypeft.spec.resolve import ResolvedStudy
+from raypeft.spec.loading import together
+from raypeft.spec.resolve import ResolvedStudy, missing_folders
 
 AT_ONCE = 16
 
@@ -94,6 +95,23 @@ def survey(wanted: Iterable[Need]) -> Survey:
                 else:
                     found.wanted[need] = result
     return found
+
+
+def check_places(resolved: ResolvedStudy, where: str) -> None:
+    """Refuse a study whose folders are not there, with what cannot be had of the hub.
+
+    Args:
+        resolved: the study.
+        where: its file.
+
+    Raises:
+        UserError: folders are missing.
+    """
+    if (missing := missing_folders(resolved, where)) is None:
+        return
+    failed = survey(needs(resolved)).failed
+    unavailable = [refusal("not all can be had of the hub", failed, ways_on())] if failed else []
+    raise together([missing, *unavailable], "several things are missing")
 
 
 def refusal(what: str, failed: Mapping[Need, HubError], hint: str) -> UserError:

@@ -148,6 +148,17 @@ def adapted(
             log.info("%s left the base model changed (%s): it is loaded anew", technique.title, base.changed)
 
 
+def with_saved(base: Base, technique: Technique, saved: Path) -> Any:
+    """The model that saved weights make of a base, which it takes for itself: nothing else may use the base then.
+
+    Args:
+        base: the base model, which no other holds.
+        technique: how it was adapted.
+        saved: folder of the saved weights.
+    """
+    return _full(base, saved) if technique.kind == "full" else _saved(base, saved)
+
+
 @contextmanager
 def _uninitialised_as_nan() -> Iterator[None]:
     """Have torch fill memory that nothing has been written to with values that are no numbers."""

@@ -13,7 +13,7 @@ from raypeft.spec.sections import Effective, Precision, effective
 from raypeft.spec.technique import Quantization
 
 DTYPES: dict[Effective, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-NO_BITSANDBYTES = "quantised weights need the package bitsandbytes: pip install 'raypeft[quantization]'"
+NO_BITSANDBYTES = "quantised weights need the package bitsandbytes: pip install bitsandbytes"
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def echo(text: object, *, err: bool = False) -> None:
 def echo_lines(lines: Iterable[str]) -> None:
     """Print lines; what is in one of them cannot begin another."""
     for line in lines:
-        echo(_in_one_line(line))
+        echo(in_one_line(line))
 
 
 def echo_json(content: Any) -> None:
@@ -97,7 +97,7 @@ class LinesTable(Table):
 
     def add_row(self, *cells: object) -> None:  # type: ignore[override]
         """Add a row, of texts that take one line each."""
-        super().add_row(*(Text(_in_one_line(str(cell))) for cell in cells))
+        super().add_row(*(Text(in_one_line(str(cell))) for cell in cells))
 
 
 def lines_table(*names: str, right: tuple[str, ...] = ()) -> LinesTable:
@@ -109,17 +109,22 @@ def lines_table(*names: str, right: tuple[str, ...] = ()) -> LinesTable:
     """
     table = LinesTable(box=None, pad_edge=False, header_style="")
     for name in names:
-        table.add_column(Text(_in_one_line(name)), justify="right" if name in right else "left", no_wrap=True)
+        table.add_column(Text(in_one_line(name)), justify="right" if name in right else "left", no_wrap=True)
     return table
 
 
-def print_lines(table: LinesTable) -> None:
-    """Print one line a row however narrow the terminal is, so that lines can be searched and cut by other tools."""
-    console = Console(width=_ENDLESS, color_system=None)
+def table_lines(table: LinesTable) -> list[str]:
+    """One line a row however narrow the terminal is, so that lines can be searched and cut by other tools."""
+    console = Console(width=_ENDLESS, color_system=None, force_jupyter=False)
     with console.capture() as captured:
         console.print(table)
-    for line in captured.get().splitlines():
-        _write(line.rstrip())
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def print_lines(table: LinesTable) -> None:
+    """Print a table as `table_lines` has it."""
+    for line in table_lines(table):
+        _write(line)
 
 
 @contextmanager
@@ -152,5 +157,6 @@ def _write(text: str, *, err: bool = False) -> None:
     print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
-def _in_one_line(text: str) -> str:
+def in_one_line(text: str) -> str:
+    """Text that cannot begin another line."""
     return printable(text).replace("\n", "\\n")

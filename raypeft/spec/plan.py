@@ -7,6 +7,8 @@ from pathlib import Path
 from raypeft.spec.resolve import ResolvedStudy
 from raypeft.spec.technique import Quantization
 
+STAGES = ("sweep", "test", "icl", "report")
+
 
 @dataclass(frozen=True, order=True)
 class Cell:

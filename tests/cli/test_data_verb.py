@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Call
+from tests.conftest import Call
 
 TRAIN = '{"nl": "add", "cmd": "a + b"}\n{"nl": "add", "cmd": "a + b"}\n{"nl": null, "cmd": "x"}\n'
 

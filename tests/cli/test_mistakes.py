@@ -10,7 +10,7 @@ import pytest
 from raypeft import pipeline
 from raypeft.output.files import write_text
 from raypeft.spec.resolve import resolve
-from tests.cli.conftest import Call
+from tests.conftest import Call
 
 STUDY = "question: Which?\nmodels: [tiny-decoder]\ndatasets: [own]\ntechniques: [lora]\n"
 

@@ -11,7 +11,7 @@ from raypeft.runs.folder import Run
 from raypeft.spec.loading import find
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
-from tests.cli.conftest import Call
+from tests.conftest import Call
 from tests.report.recording import Recorder, start
 from tests.runs.test_reuse import source
 

@@ -3,8 +3,7 @@
 import pytest
 
 from raypeft.cli.verbs import VERBS
-
-from .conftest import Call
+from tests.conftest import Call
 
 
 def test_help_names_every_verb_in_a_line(call: Call) -> None:

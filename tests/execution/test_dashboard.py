@@ -14,7 +14,7 @@ from raypeft.execution.dashboard import Dashboard, announced, running
 from raypeft.output.files import read_json, write_json, write_text
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Plan
-from tests.cli.conftest import Call, call
+from tests.conftest import Call, call
 
 __all__ = ["call"]
 

@@ -16,10 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from raypeft.cli.study import owned
 from raypeft.errors import UserError
 from raypeft.execution import owner, temporary
-from raypeft.execution.owner import Owner, Ownership
+from raypeft.execution.owner import Owner, Ownership, owned
 from raypeft.output.console import terminal
 from raypeft.output.files import write_json
 from raypeft.runs.folder import Run

@@ -9,7 +9,7 @@ import pytest
 from raypeft.evaluation.generate import generate
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
-from tests.cli.conftest import Call, call
+from tests.conftest import Call, call
 from tests.export.test_export import unchecked
 from tests.report.recording import block
 

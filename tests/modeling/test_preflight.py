@@ -113,7 +113,7 @@ def test_a_model_that_the_hub_does_not_give_is_left_to_its_trials(monkeypatch: p
 
 def test_quantised_techniques_need_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    need = "quantised weights need the package bitsandbytes: pip install 'raypeft[quantization]'"
+    need = "quantised weights need the package bitsandbytes: pip install bitsandbytes"
     assert study_problems(study("[tiny-decoder]", "[lora, qlora_8bit, qlora_4bit]")) == [
         f"techniques.qlora_8bit.quantization: {need}",
         f"techniques.qlora_4bit.quantization: {need}",

@@ -18,7 +18,7 @@ from raypeft.output.files import write_lines, write_text
 from raypeft.output.text import UNPRINTABLE
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
-from tests.cli.conftest import Call
+from tests.conftest import Call
 
 MARKUP = "[bold]b[/bold][/nothing]:smile:"
 ATTACK = f"\x1b[31m\x1b]0;title\x07\x9b2J\u202e\u061c\x08\x7f{MARKUP}"

@@ -12,7 +12,7 @@ from raypeft.recommendation.wording import caveats, confidence
 from raypeft.report.numbers.gather import gather
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
-from tests.cli.conftest import Call, call
+from tests.conftest import Call, call
 from tests.report.recording import DATASET, DECODER, ENCODER_DECODER, LORA_POINTS, Recorder, block
 
 __all__ = ["call"]

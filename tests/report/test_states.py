@@ -10,7 +10,7 @@ from raypeft.report.numbers.gather import gather
 from raypeft.report.numbers.progress import standing
 from raypeft.runs.records import FAILED, USABLE, State
 from raypeft.spec.plan import Cell
-from tests.cli.conftest import Call, call
+from tests.conftest import Call, call
 
 from .recording import DATASET, DECODER, Recorder
 

@@ -16,6 +16,7 @@ from raypeft.runs.checkpoints import seal
 from raypeft.runs.folder import Run
 from raypeft.runs.ledger import Ledger
 from raypeft.runs.selection import select
+from raypeft.spec.plan import STAGES
 from raypeft.sweep.searcher import CellSearcher
 from tests.completed import CELL, SETTINGS, completed, damage, start
 
@@ -29,7 +30,7 @@ def test_more_trials_are_selected_from_again_and_tested_if_that_changes(run: Run
     first = run.selection(CELL)
     start(run.folder, trials=5)
     more = Run(run.folder)
-    assert pending(more, pipeline.STAGES)
+    assert pending(more, STAGES)
     better = {"report": 9, "validation_loss": 0.001, "em@10": 0.0, "em@10_computed": True}
     better |= {key: 1.0 for key in ("training_seconds", "evaluation_seconds", "peak_memory_mib")}
     better |= {"trainable_parameters": 1, "parameters": 2}
@@ -52,7 +53,7 @@ def test_more_trials_that_are_no_better_leave_the_test(run: Run) -> None:
     Ledger(more).end(CELL.trial_name(4), CELL, 4, {"r": 1}, "nan")
     again = select(more)[CELL]
     assert first is not None and (again["trial"], again["trials"]["nan"]) == (first["trial"], 1)
-    assert more.test(CELL) is not None and not pending(more, pipeline.STAGES)
+    assert more.test(CELL) is not None and not pending(more, STAGES)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from raypeft.runs.folder import Run
 from raypeft.spec.catalogue import PACKAGE
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
-from tests.cli.conftest import Call, call
+from tests.conftest import Call, call
 
 __all__ = ["call"]
 

@@ -13,8 +13,8 @@ from raypeft.output.files import append_line, read_json, write_json, write_text
 from raypeft.runs.folder import Run
 from raypeft.runs.reading import REPORT, Damaged, append_record, write_predictions
 from raypeft.runs.selection import selected
-from tests.cli.conftest import Call, call
 from tests.completed import CELL, JOB, completed
+from tests.conftest import Call, call
 
 __all__ = ["call"]
 

@@ -1,8 +1,11 @@
-"""What `raypeft study NAME --plan` prints."""
+"""What a study would do and cost: what `raypeft study NAME --plan` prints and `Study.plan()` gives."""
 
+import html
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raypeft.data.sources import read_split
 from raypeft.errors import UserError
@@ -11,7 +14,7 @@ from raypeft.estimate.footprint import Footprint, device_of, footprint
 from raypeft.estimate.machines import PAPER, machine_here
 from raypeft.estimate.memory import GIB
 from raypeft.hub.study import Need, cached, needs
-from raypeft.output.console import echo_lines, lines_table, print_lines
+from raypeft.output.console import LinesTable, in_one_line, lines_table, table_lines
 from raypeft.output.text import one_line, size
 from raypeft.runs.folder import Run
 from raypeft.runs.outlook import Standing, standing
@@ -19,55 +22,150 @@ from raypeft.spec.catalogue import SPLITS, Split, local_folder
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import ResolvedStudy
 
+if TYPE_CHECKING:
+    import pandas
+
 HOUR = 3600.0
 
 
-def show_plan(plan: Plan, folder: Path, sources: Sequence[Run], *, fresh: bool) -> None:
-    """Print cells, trials, rungs, jobs and totals, with what they cost, what of it is done, and what is not here.
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study would do, what that costs, what of it is done, and what is not here; nothing is computed.
+
+    Printed, it is what `raypeft study NAME --plan` shows; a notebook shows its table of cells.
+
+    Attributes:
+        plan: cells, trials, rungs and jobs.
+        cost: estimated time and disk; trials measured in the run folder correct it.
+        footprints: estimated memory of each cell, none where nothing of its model is known.
+    """
+
+    plan: Plan
+    cost: Cost
+    footprints: Mapping[Cell, Footprint | None]
+    folder: Path
+    found: Standing
+    unreadable: Mapping[str, str]
+
+    @property
+    def cells(self) -> "pandas.DataFrame":
+        """One row a cell: model, data set, technique, trials, hours, what is searched, and whether it fits."""
+        import pandas
+
+        study = self.plan.resolved.study
+        return pandas.DataFrame(
+            {
+                "model": cell.model,
+                "dataset": cell.dataset,
+                "technique": cell.technique,
+                "trials": study.trials,
+                "hours": self.cost.cell_seconds(cell) * self.cost.share / HOUR,
+                "searched": self._searched(cell),
+                "fits": None if (found := self.footprints[cell]) is None else found.fits,
+            }
+            for cell in self.plan.cells
+        )
+
+    @property
+    def memory(self) -> "pandas.DataFrame":
+        """Estimated peaks in GiB, a row a cell: of training and of decoding, by what takes them."""
+        import pandas
+
+        return pandas.DataFrame(
+            {"cell": cell.id, "phase": phase, "term": term, "gib": size / GIB}
+            for cell, found in self.footprints.items()
+            if found is not None
+            for phase, terms in (("training", found.estimate.training), ("decoding", found.estimate.decoding))
+            for term, size in terms.items()
+        )
+
+    @property
+    def hours(self) -> float:
+        """Expected hours of all of it, on one card or on this machine's processor."""
+        cells = sum(self.cost.cell_seconds(cell) for cell in self.plan.cells)
+        return (cells + sum(map(self.cost.icl_seconds, self.plan.icl_jobs))) * self.cost.share / HOUR
+
+    @cached_property
+    def table(self) -> LinesTable:
+        """The table of cells."""
+        limit = self.plan.resolved.study.resources.gpu_memory_gb
+        fits = [] if limit is None else [f"fits {limit:g} GiB"]
+        headings = ["train GiB", "decode GiB", "most by", *fits]
+        table = lines_table(
+            *["model", "dataset", "technique", "trials", "hours", *headings, "searched"],
+            right=("trials", "hours", "train GiB", "decode GiB"),
+        )
+        for cell in self.plan.cells:
+            hours = _hours(self.cost.cell_seconds(cell) * self.cost.share)
+            trials = str(self.plan.resolved.study.trials)
+            memory = _memory(self.footprints[cell], limited=limit is not None)
+            table.add_row(cell.model, cell.dataset, cell.technique, trials, hours, *memory, self._searched(cell))
+        return table
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it as text."""
+        study = self.plan.resolved.study
+        head = [f"Study {self.plan.resolved.name}: {study.question}", ""]
+        return [*map(in_one_line, head), *table_lines(self.table), *map(in_one_line, self._below())]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    def _repr_html_(self) -> str:
+        below = "\n".join(map(in_one_line, self._below()))
+        return f"{self.cells.to_html(index=False, escape=True)}<pre>{html.escape(below)}</pre>"
+
+    def _searched(self, cell: Cell) -> str:
+        resolved = self.plan.resolved
+        if resolved.study.mode == "search":
+            return ", ".join(resolved.techniques[cell.technique].search)
+        return f"nothing: {resolved.point_name(cell.technique, resolved.points[cell.technique])}"
+
+    def _below(self) -> list[str]:
+        plan, cost, folder = self.plan, self.cost, self.folder
+        resolved, study = plan.resolved, plan.resolved.study
+        reports = f"{plan.reports} reports (every {study.training.evaluate_every:g} epoch) and one before training"
+        by_loss = study.validation.select_by == "loss"
+        jobs = len(plan.test_jobs) + len(plan.icl_jobs)
+        wanted = [need for need in needs(_without(resolved, self.unreadable)) if cached(need) is None]
+        return [
+            "",
+            f"Trial      at most {study.training.epochs:g} epochs: {reports}",
+            *_memory_remarks(plan, list(self.footprints.values())),
+            f"Protocol   {_protocol(plan)}",
+            f"Stopping   {_stopping(plan)}",
+            f"Selection  {'lowest validation loss' if by_loss else 'highest validation EM@10'}",
+            f"Test       {len(plan.test_jobs)} jobs, {study.test.beams} beams, {study.test.candidates} candidates",
+            f"ICL        {len(plan.icl_jobs)} jobs{_draws(plan)}",
+            *(f"           without {line}" for line in _skipped(plan)),
+            f"Total      {len(plan.cells)} cells, {plan.trials} trials, {jobs} jobs",
+            *_done(plan, self.found, folder),
+            *_time(cost, folder),
+            *_left(cost, self.found),
+            f"Disk       about {size(cost.run_bytes())} in {folder}, {_kept(plan)} included",
+            *_absent(cost, wanted, self.unreadable),
+        ]
+
+
+def planned(resolved: ResolvedStudy, folder: Path, sources: Sequence[Run], *, fresh: bool = False) -> StudyPlan:
+    """Look at what a study would do.
 
     Args:
-        plan: of the study.
+        resolved: the study.
         folder: its run folder, whose measured trials correct the estimates, where there is one.
         sources: runs that finished cells would be taken from.
         fresh: what the folder holds would be removed.
     """
-    resolved, study = plan.resolved, plan.resolved.study
-    unreadable = _unreadable(resolved)
-    cost = _cost(plan, folder, unreadable)
-    found = standing(plan, None if fresh else Run(folder.resolve()), sources, unreadable)
-    echo_lines([f"Study {resolved.name}: {study.question}", ""])
-    memory = MemoryColumns(plan)
-    headings = ["model", "dataset", "technique", "trials", "hours", *memory.names, "searched"]
-    table = lines_table(*headings, right=("trials", "hours", "train GiB", "decode GiB"))
-    for cell in plan.cells:
-        space = resolved.techniques[cell.technique].search
-        first = resolved.point_name(cell.technique, resolved.points[cell.technique])
-        searched = ", ".join(space) if study.mode == "search" else f"nothing: {first}"
-        hours = _hours(cost.cell_seconds(cell) * cost.share)
-        row = [cell.model, cell.dataset, cell.technique, str(study.trials), hours, *memory.of(cell), searched]
-        table.add_row(*row)
-    print_lines(table)
-    reports = f"{plan.reports} reports (every {study.training.evaluate_every:g} epoch) and one before training"
-    by_loss = study.validation.select_by == "loss"
-    wanted = [need for need in needs(_without(resolved, unreadable)) if cached(need) is None]
-    lines = [
-        "",
-        f"Trial      at most {study.training.epochs:g} epochs: {reports}",
-        *memory.remarks,
-        f"Protocol   {_protocol(plan)}",
-        f"Stopping   {_stopping(plan)}",
-        f"Selection  {'lowest validation loss' if by_loss else 'highest validation EM@10'}",
-        f"Test       {len(plan.test_jobs)} jobs, {study.test.beams} beams, {study.test.candidates} candidates",
-        f"ICL        {len(plan.icl_jobs)} jobs{_draws(plan)}",
-        *(f"           without {line}" for line in _skipped(plan)),
-        f"Total      {len(plan.cells)} cells, {plan.trials} trials, {len(plan.test_jobs) + len(plan.icl_jobs)} jobs",
-        *_done(plan, found, folder),
-        *_time(cost, folder),
-        *_left(cost, found),
-        f"Disk       about {size(cost.run_bytes())} in {folder}, {_kept(plan)} included",
-        *_absent(cost, wanted, unreadable),
-    ]
-    echo_lines(lines)
+    plan, unreadable = Plan(resolved), _unreadable(resolved)
+    return StudyPlan(
+        plan,
+        _cost(plan, folder, unreadable),
+        {cell: footprint(plan, cell) for cell in plan.cells},
+        folder,
+        standing(plan, None if fresh else Run(folder.resolve()), sources, unreadable),
+        unreadable,
+    )
 
 
 def _kept(plan: Plan) -> str:
@@ -218,47 +316,29 @@ def _skipped(plan: Plan) -> list[str]:
     return [f"{', '.join(names)}: {reason}" for reason, names in left_out.items()]
 
 
-class MemoryColumns:
-    """Columns of the table of cells, and what is to be said below it."""
+def _memory(found: Footprint | None, *, limited: bool) -> list[str]:
+    """Estimated peaks of training and decoding, what takes most, and whether it fits."""
+    if found is None:
+        return ["?", "?", "model unknown", *(["?"] if limited else [])]
+    about = "~" if found.rough else ""
+    sizes = [about + gib(terms) for terms in (found.estimate.training, found.estimate.decoding)]
+    fits = [] if found.fits is None else [found.fits.upper() if found.fits == "no" else found.fits]
+    return [*sizes, found.estimate.largest, *fits]
 
-    def __init__(self, plan: Plan) -> None:
-        self.limit = plan.resolved.study.resources.gpu_memory_gb
-        self.device = device_of(plan.resolved.study.resources)
-        self.found: dict[Cell, Footprint | None] = {cell: footprint(plan, cell) for cell in plan.cells}
 
-    @property
-    def names(self) -> list[str]:
-        """Headings."""
-        return ["train GiB", "decode GiB", "most by", *([] if self.limit is None else [f"fits {self.limit:g} GiB"])]
-
-    def of(self, cell: Cell) -> list[str]:
-        """Estimated peaks of training and decoding, what takes most, and whether it fits."""
-        found = self.found[cell]
-        if found is None:
-            return ["?", "?", "model unknown", *([] if self.limit is None else ["?"])]
-        about = "~" if found.rough else ""
-        sizes = [about + gib(terms) for terms in (found.estimate.training, found.estimate.decoding)]
-        fits = [] if found.fits is None else [found.fits.upper() if found.fits == "no" else found.fits]
-        return [*sizes, found.estimate.largest, *fits]
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        """One line each."""
-        where = "a GPU" if self.device == "gpu" else "a CPU"
-        lines = [f"Memory     estimated for {where}, the largest trial of each cell with all items at the token limits"]
-        found = self.found.values()
-        if any(footprint and footprint.rough for footprint in found):
-            lines.append("           ~ from the number of weights alone: the model has no shape in the catalogue")
-        if any(footprint is None for footprint in found):
-            lines.append("           ? neither shape nor number of weights of the model is known")
-        fits = [footprint.fits for footprint in found if footprint]
-        if any(fit not in (None, "yes", "no") for fit in fits):
-            lines.append("           smaller batches are found by the trial itself; the effective batch stays")
-        if unfit := fits.count("no"):
-            lines.append(
-                f"           NO: not even one item at a time, so {unfit} of {len(fits)} cells would end as oom"
-            )
-        return lines
+def _memory_remarks(plan: Plan, found: Sequence[Footprint | None]) -> list[str]:
+    where = "a GPU" if device_of(plan.resolved.study.resources) == "gpu" else "a CPU"
+    lines = [f"Memory     estimated for {where}, the largest trial of each cell with all items at the token limits"]
+    if any(footprint and footprint.rough for footprint in found):
+        lines.append("           ~ from the number of weights alone: the model has no shape in the catalogue")
+    if any(footprint is None for footprint in found):
+        lines.append("           ? neither shape nor number of weights of the model is known")
+    fits = [footprint.fits for footprint in found if footprint]
+    if any(fit not in (None, "yes", "no") for fit in fits):
+        lines.append("           smaller batches are found by the trial itself; the effective batch stays")
+    if unfit := fits.count("no"):
+        lines.append(f"           NO: not even one item at a time, so {unfit} of {len(fits)} cells would end as oom")
+    return lines
 
 
 def gib(terms: Mapping[str, float]) -> str:

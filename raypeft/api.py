@@ -1,0 +1,399 @@
+"""Studies and runs from Python, as the command line has them.
+
+from raypeft import Run, Study
+
+study = Study.load("rq1", models=["codegen-350m-mono"], settings={"search.trials": 4})
+print(study.plan())
+run = study.run("runs/mine")
+run.tests()
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from raypeft.errors import UserError
+from raypeft.output.console import say, terminal
+from raypeft.output.files import write_text
+from raypeft.planning import StudyPlan, planned
+from raypeft.runs import folder as run_folder
+from raypeft.runs.reuse import runs_in, siblings
+from raypeft.spec.loading import find
+from raypeft.spec.plan import STAGES, Cell
+from raypeft.spec.resolve import ResolvedStudy, adopted, differences, resolve
+
+if TYPE_CHECKING:
+    import pandas
+
+    from raypeft.recommendation.choice import Recommendation
+
+ANEW = "Start anew with --fresh, or keep both with another --out."
+
+
+@dataclass(frozen=True)
+class Study:
+    """A research question as models x data sets x techniques, with how to search, train and test.
+
+    Attributes:
+        resolved: the whole of it, as a run folder keeps it.
+        file: where it was read.
+    """
+
+    resolved: ResolvedStudy
+    file: Path
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path,
+        *,
+        models: Sequence[str] = (),
+        datasets: Sequence[str] = (),
+        techniques: Sequence[str] = (),
+        trials: int | None = None,
+        settings: Mapping[str, Any] | Sequence[str] = (),
+        scale: str | None = None,
+    ) -> "Study":
+        """A shipped study, one in `./studies`, or a file.
+
+        Args:
+            name: of the study, or its file.
+            models, datasets, techniques: only these of it.
+            trials: how many a cell gets.
+            settings: any keys of the study, such as `{"search.trials": 4}` or `["search.trials=4"]`.
+            scale: `tiny` runs it on the embedded models and data.
+
+        Raises:
+            UserError: all that is wrong with it, in one message.
+        """
+        resolved = resolve(
+            str(name),
+            models=models,
+            datasets=datasets,
+            techniques=techniques,
+            trials=trials,
+            settings=_written(settings) if isinstance(settings, Mapping) else settings,
+            scale=scale,
+        )
+        return cls(resolved, find(str(name), "studies"))
+
+    @property
+    def folder(self) -> Path:
+        """Where it is run if nothing else is said."""
+        return Path("runs") / self.resolved.name
+
+    def plan(
+        self,
+        out: str | Path | None = None,
+        *,
+        reuse: Iterable[str | Path] = (),
+        beside: bool = True,
+        fresh: bool = False,
+    ) -> StudyPlan:
+        """What would be done, and what it costs; nothing is computed.
+
+        Args:
+            out: the run folder.
+            reuse: runs, or folders of runs, to take finished cells from.
+            beside: take them also from the runs beside the run folder.
+            fresh: what the run folder holds would be removed.
+        """
+        folder = Path(out or self.folder)
+        return planned(self.resolved, folder, self._sources(folder, reuse, beside=beside), fresh=fresh)
+
+    def run(
+        self,
+        out: str | Path | None = None,
+        *,
+        fresh: bool = False,
+        reuse: Iterable[str | Path] = (),
+        beside: bool = True,
+        stages: Sequence[str] = STAGES,
+        ray_address: str | None = None,
+        console: Console | None = None,
+    ) -> "Run":
+        """Run it, or go on with it where it was interrupted; what is done is not done again.
+
+        Args:
+            out: the run folder.
+            fresh: remove what the run folder holds, and start anew.
+            reuse: runs, or folders of runs, to take finished cells from.
+            beside: take finished cells also from the runs beside the run folder.
+            stages: which of `sweep`, `test`, `icl`, `report` to run.
+            ray_address: a running cluster to join instead of starting Ray here.
+            console: where progress is shown.
+
+        Returns:
+            The run, whose `failures` say what did not succeed.
+
+        Raises:
+            UserError: a mistake in what was asked; the machine lacks something; the disk is full.
+            KeyboardInterrupt: interrupted; trials have written their checkpoints, and the same call goes on.
+        """
+        from raypeft import pipeline
+        from raypeft.execution import disk
+        from raypeft.execution.guards import check_versions
+        from raypeft.execution.interruption import Abrupt
+        from raypeft.execution.owner import owned
+        from raypeft.hub.study import check_places
+
+        folder, console = Path(out or self.folder), console or terminal()
+        sources = self._sources(folder, reuse, beside=beside)
+        check_places(self.resolved, str(self.file))
+        check_versions()
+        with owned(folder, console) as (interruption, ownership):
+            _prepare(folder, self.resolved, console, fresh=fresh)
+            try:
+                failed = pipeline.study(
+                    self.resolved,
+                    folder,
+                    console,
+                    interruption=interruption,
+                    keep=ownership.keep,
+                    stages=tuple(stages),
+                    ray_address=ray_address,
+                    sources=sources,
+                )
+            except KeyboardInterrupt:
+                if interruption.abrupt:
+                    raise Abrupt from None
+                raise
+            except OSError as error:
+                if disk.is_full(error):
+                    raise disk.full(folder, str(error)) from error
+                raise
+        return Run(run_folder.Run(folder.resolve()), tuple(failed))
+
+    def _sources(self, folder: Path, reuse: Iterable[str | Path], *, beside: bool) -> list[run_folder.Run]:
+        named = [run for place in reuse for run in runs_in(Path(place))]
+        return named + (siblings(folder, self.resolved.name) if beside else [])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a study, in one folder: what it has found, as tables (pandas.DataFrame).
+
+    Reading needs neither torch nor ray, and works while the run goes on.
+
+    Attributes:
+        files: the run folder and what lies in it.
+        failures: cells without a usable trial and jobs that failed, where the run was just carried out.
+    """
+
+    files: run_folder.Run
+    failures: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Run":
+        """An existing run.
+
+        Raises:
+            UserError: the folder holds none.
+        """
+        return cls(run_folder.Run.open(Path(folder)))
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.files.folder
+
+    @cached_property
+    def _cells(self) -> dict[str, Cell]:
+        return {cell.id: cell for cell in self.files.plan.cells}
+
+    def trials(self) -> "pandas.DataFrame":
+        """One row a trial that has begun: cell, hyperparameters, best loss, EM@10, state and reason it ended."""
+        from raypeft.report.numbers.trials import read_trials
+
+        return _frame(
+            {
+                **{key: value for key, value in asdict(trial).items() if key not in ("curve", "hyperparameters")},
+                "cell": trial.cell.id,
+                "state": str(trial.state),
+                **trial.hyperparameters,
+            }
+            for trial in read_trials(self.files)
+        )
+
+    def reports(self) -> "pandas.DataFrame":
+        """One row a report, in the order of their arrival (`reports.jsonl`)."""
+        return _frame(
+            {key: value for key, value in row.items() if key not in ("format", "hyperparameters")}
+            for row in self.files.reports()
+        )
+
+    def cells(self) -> "pandas.DataFrame":
+        """One row a cell: state, trials by state, selected trial and its point, validation loss and EM@10."""
+        from raypeft.report.numbers.gather import gather
+
+        return _frame(
+            {
+                "cell": row.cell.id,
+                "model": row.cell.model,
+                "dataset": row.cell.dataset,
+                "technique": row.cell.technique,
+                "state": row.state,
+                "note": row.note,
+                "trials": sum(row.trials.values()),
+                "selected": row.selection.get("trial"),
+                "validation_loss": row.selection.get("validation_loss"),
+                "validation_em@10": row.selection.get("em@10"),
+                "trainable_parameters": row.selection.get("trainable_parameters"),
+                "peak_memory_mib": row.selection.get("peak_memory_mib"),
+                "training_seconds": row.selection.get("training_seconds"),
+                **row.selection.get("hyperparameters", {}),
+            }
+            for row in gather(self.files).searched
+        )
+
+    def tests(self) -> "pandas.DataFrame":
+        """One row a tested cell and test set, with its metrics in percent."""
+        from raypeft.report.numbers.gather import gather
+
+        return _frame(
+            {"cell": row.cell.id, "test_set": row.test_set, "items": row.items, **row.metrics}
+            for row in gather(self.files).cells
+            if row.state == "tested"
+        )
+
+    def icl(self) -> "pandas.DataFrame":
+        """One row an in-context-learning run with a result: model, data set, examples, seed, metrics in percent."""
+        from raypeft.report.numbers.metrics import flatten
+
+        return _frame(
+            {**asdict(job), "items": result["metrics"]["items"], **flatten(result["metrics"])}
+            for job in self.files.plan.icl_jobs
+            if (result := self.files.icl(job))
+        )
+
+    def predictions(self, cell: str, dataset: str | None = None) -> "pandas.DataFrame":
+        """One row a test item of a cell: its prompt, reference, and candidates with scores, best first.
+
+        Args:
+            cell: `model/dataset/technique`.
+            dataset: which test set, where a joint data set has several.
+
+        Raises:
+            UserError: the run has no such cell.
+        """
+        return _frame(self.files.predictions(self.files.predictions_file(self._cell(cell), dataset)))
+
+    def recommend(
+        self, gpu_memory_gb: float | None = None, hours: float | None = None, *, model: str | None = None
+    ) -> "list[Recommendation]":
+        """For each test set the best candidate within limits, with alternatives and how sure that is.
+
+        Args:
+            gpu_memory_gb: GiB of the card that will train.
+            hours: longest training of one point.
+            model: only this model.
+        """
+        from raypeft.recommendation.candidates import Limits
+        from raypeft.recommendation.choice import recommend
+        from raypeft.report.numbers.gather import gather
+
+        return recommend(gather(self.files), Limits(gpu_memory_gb, hours), model=model, dataset=None)
+
+    def report(self) -> Path:
+        """Write tables, figures and HTML page anew, and return the page."""
+        from raypeft.report import write
+
+        return write(self.files)
+
+    def load(self, cell: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
+        """A cell's selected model, ready to generate, and its tokenizer.
+
+        Args:
+            cell: `model/dataset/technique`.
+            trust_remote_code: whether code may run that the model brings along.
+
+        Returns:
+            The `PeftModel`, or for full fine-tuning the model itself, in evaluation mode; and the tokenizer.
+
+        Raises:
+            UserError: there is no such cell, nothing is selected of it, or its model cannot be loaded.
+        """
+        from raypeft.modeling.adapters import with_saved
+        from raypeft.modeling.loading import discard_warm, study_base
+        from raypeft.runs.selection import check_consent, selected
+
+        chosen = self._cell(cell)
+        check_consent(self.files, chosen, given=trust_remote_code)
+        selected(self.files, chosen)
+        resolved = self.files.plan.resolved
+        discard_warm()
+        base = study_base(resolved, chosen)
+        model = with_saved(base, resolved.techniques[chosen.technique], self.files.cell_folder(chosen) / "best")
+        discard_warm()  # nobody else may use what the adapter is now part of
+        return model.eval(), base.tokenizer
+
+    def _cell(self, name: str) -> Cell:
+        if name not in self._cells:
+            raise UserError(f"{name!r} is none of the run's cells", hint="\n".join(self._cells))
+        return self._cells[name]
+
+
+def _written(settings: Mapping[str, Any]) -> list[str]:
+    """Keys and values as the command line takes them."""
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
+
+
+def _frame(rows: Iterable[Mapping[str, Any]]) -> "pandas.DataFrame":
+    import pandas
+
+    return pandas.DataFrame(list(rows))
+
+
+def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: bool) -> None:
+    """See that a folder that this process owns can take the run of a study, or go on with it."""
+    from raypeft.execution.owner import FILES
+
+    run = run_folder.Run(folder)
+    if fresh and run.study_file.exists():
+        _clear(folder, FILES)
+    if not run.study_file.exists():
+        if run.reports_file.exists():
+            raise UserError("its study.yaml is gone", where=str(folder), hint=f"Restore it. {ANEW}")
+        if any(path.name not in FILES for path in folder.iterdir()):
+            raise UserError(
+                "is not empty and holds no run", where=str(folder), hint="Choose another folder with --out."
+            )
+        return
+    if not run.begun:
+        # It was refused for its data, models, techniques or the GPU, or interrupted at once.
+        for file in (run.manifest_file, run.optuna_file, run.study_file):
+            file.unlink(missing_ok=True)
+        return
+    try:
+        frozen = ResolvedStudy.load(run.study_file)
+    except UserError as error:
+        raise UserError(f"its study cannot be read\n{error}", where=str(folder), hint=ANEW) from error
+    if changes := differences(frozen, resolved):
+        raise UserError(
+            "holds a run of another version of this study:\n" + "\n".join(f"  {change}" for change in changes),
+            where=str(folder),
+            hint=ANEW,
+        )
+    if news := adopted(frozen, resolved):
+        write_text(run.study_file, resolved.dump())
+        for line in news:
+            run.note(line)
+            say(console, line)
+    say(console, f"Going on with the run in {folder}")
+
+
+def _clear(folder: Path, kept: Sequence[str]) -> None:
+    """Remove all that a run folder holds; who owns it, goes on owning it. The study goes last."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == "study.yaml"):
+        if path.name in kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
