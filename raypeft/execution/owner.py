@@ -26,7 +26,7 @@ from raypeft.execution import temporary
 from raypeft.execution.interruption import Interruption
 from raypeft.execution.processes import Identity
 from raypeft.output.console import say
-from raypeft.output.files import write_json
+from raypeft.output.files import open_regular, write_json
 from raypeft.output.text import discreet
 
 RECORD = "owner.json"
@@ -84,7 +84,8 @@ class Owner:
     def read(cls, folder: Path) -> "Owner | None":
         """The owner that a run folder names, none where there is none or its record is damaged."""
         try:
-            return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+            with open_regular(folder / RECORD) as stream:
+                return cls(**json.loads(stream.read()))
         except (OSError, ValueError, TypeError, RecursionError):
             return None
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from raypeft.metrics.chrf import chrf_counts, chrf_score
 from raypeft.metrics.composition import WIDTH, Array, compose, compose_flat
 from raypeft.metrics.exact_match import KS, ast_match_rank, exact_match, match_rank
-from raypeft.output.files import write_bytes
+from raypeft.output.files import open_regular, write_bytes
 
 Ranks = NDArray[np.int64]
 
@@ -101,7 +101,8 @@ class ItemScores:
             OSError: there is no such file.
             ValueError: it is damaged, or of other predictions.
         """
-        content = path.read_bytes()
+        with open_regular(path) as stream:
+            content = stream.read()
         try:
             with ZipFile(BytesIO(content)) as entries:
                 if sum(entry.file_size for entry in entries.infolist()) > MOST_BYTES:

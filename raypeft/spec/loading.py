@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raypeft.errors import UserError
+from raypeft.output.files import open_regular
 from raypeft.spec.values import quoted, shortened
 
 LARGEST_FILE = 512 * 2**10  # bytes; PyYAML takes some seconds for as many
@@ -147,7 +148,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing, is not YAML, or holds something other than a mapping.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             found = stream.read(LARGEST_FILE + 1)
         if len(found) > LARGEST_FILE:
             raise UserError(f"is larger than {LARGEST_FILE // 2**10} KiB", where=str(path))

@@ -52,9 +52,9 @@ except SystemExit as ended:
     code = ended.code
 import json
 from rich.console import Console
-from raypeft.cluster import cluster
-from raypeft.interruption import Interruption
-from raypeft.progress import Progress
+from raypeft.execution.cluster import cluster
+from raypeft.execution.interruption import Interruption
+from raypeft.execution.progress import Progress
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 

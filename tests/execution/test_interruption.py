@@ -13,7 +13,7 @@ import signal, subprocess, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from pathlib import Path
 from raypeft import interruption
-from raypeft.interruption import Interruption
+from raypeft.execution.interruption import Interruption
 
 interruption.SAME_SECONDS = 0.05
 interruption.LIMIT_SECONDS = float(sys.argv[2])

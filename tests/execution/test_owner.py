@@ -26,7 +26,7 @@ from raypeft.runs.folder import Run
 HOLD = """
 import sys, time
 from pathlib import Path
-from raypeft.owner import Ownership
+from raypeft.execution.owner import Ownership
 with Ownership(Path(sys.argv[1]), lambda: None):
     print("owned", flush=True)
     time.sleep(600)
@@ -54,6 +54,11 @@ def left_behind(folder: Path, age: float = 0.0, **differences: object) -> Owner:
     moment = time.time() - age
     os.utime(folder / owner.RECORD, (moment, moment))
     return record
+
+
+def test_a_pipe_in_place_of_the_record_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / owner.RECORD)
+    assert Owner.read(tmp_path) is None
 
 
 def test_a_folder_is_owned_and_given_up_again(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 STUDIES = ["examples/smollm2-conala", "examples/smollm2-rq", "quickstart", "rq1", "rq2", "rq3", "rq4"]
-DATA = ("catalogue", "embedded", "report/templates", "studies", "search_spaces")
+DATA = ("catalogue", "embedded", "report/page/templates", "studies", "search_spaces")
 
 
 def tracked(*folders: str) -> set[str]:
@@ -89,7 +89,7 @@ def test_it_lists_studies_and_plans_the_quickstart(installed: Path, tmp_path: Pa
 
 def test_its_embedded_data_are_found(installed: Path, tmp_path: Path) -> None:
     code = """
-from raypeft.manifest import data_hashes, model_source
+from raypeft.runs.manifest import data_hashes, model_source
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 plan = Plan(resolve("quickstart"))

@@ -1,5 +1,6 @@
 """YAML as studies use it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, conten
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read: No such file or directory"):
         read_yaml(tmp_path / "absent.yaml")
+
+
+def test_what_is_no_file_is_said_at_once(tmp_path: Path) -> None:
+    """A pipe would be waited for without end."""
+    os.mkfifo(tmp_path / "study.yaml")
+    with pytest.raises(UserError, match="cannot be read: is no regular file"):
+        read_yaml(tmp_path / "study.yaml")
 
 
 def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
