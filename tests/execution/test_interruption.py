@@ -12,7 +12,7 @@ PROGRAM = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from pathlib import Path
-from raypeft import interruption
+from raypeft.execution import interruption
 from raypeft.execution.interruption import Interruption
 
 interruption.SAME_SECONDS = 0.05
