@@ -120,8 +120,7 @@ def _existing(folder: Path) -> Path:
 
 def _hub() -> dict[str, Any]:
     """Whether the hub answers, whatever it says, and whether a token is there."""
-    from huggingface_hub import constants, get_token
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session, get_token
 
     from raypeft.hub.faults import explained
 

@@ -257,6 +257,7 @@ class Split(TypedDict):
     sha256: str
     of: NotRequired[Count]
     dropped: NotRequired[list[str]]
+    repeated_ids: NotRequired[list[str]]
 
 
 @_model
@@ -269,7 +270,8 @@ class Manifest(TypedDict):
     results_version: NotRequired[int | None]
     versions: NotRequired[dict[str, str]]
     cpu: NotRequired[str]
-    gpus: NotRequired[list[Any]]
+    gpus: NotRequired[list[str]]
+    precision: NotRequired[dict[str, Literal["fp32", "bf16", "fp16"] | None]]
     datasets: NotRequired[dict[str, dict[str, Split]]]
     models: NotRequired[dict[str, dict[str, Any]]]
     revisions: NotRequired[dict[Literal["models", "datasets"], dict[str, str]]]

@@ -10,6 +10,7 @@ from raypeft.execution.interruption import GRACE_SECONDS, Interruption
 from raypeft.execution.memory_kills import is_memory_kill
 from raypeft.execution.progress import Progress
 from raypeft.output.files import write_text
+from raypeft.output.text import size
 from raypeft.runs.checkpoints import last
 from raypeft.runs.ledger import MEMORY, Ledger
 from raypeft.runs.records import State
@@ -163,7 +164,7 @@ class Recorder(tune.Callback):
         weight = sum(size for size, _ in newest.files.values()) if newest else 0
         left, reserve = disk.free(self.run.folder), disk.reserve(weight, max(1, self._running))
         if left < reserve:
-            self._pause(f"{disk.size(left)} are free, and running trials may need {disk.size(reserve)}")
+            self._pause(f"{size(left)} are free, and running trials may need {size(reserve)}")
 
     def _skip_hopeless(self, cell: Cell) -> None:
         """Skip what is left of a cell whose trials fail for reasons that another try would meet again."""

@@ -90,6 +90,8 @@ def test_json_of_another_kind_is_no_record(kind: Kind, content: bytes) -> None:
         (PREDICTION, PREDICTED, {"candidates": "x"}),
         (PREDICTION, PREDICTED, {"reference": None}),
         (MANIFEST, {}, {"datasets": {"d": {"train": {"items": "5"}}}}),
+        (MANIFEST, {}, {"datasets": {"d": {"train": {"items": 5, "sha256": "0", "repeated_ids": 1e30}}}}),
+        (MANIFEST, {}, {"precision": {"m": 32}}),
         (MANIFEST, {}, {"revisions": {"models": {"m": 1}}}),
     ],
 )
