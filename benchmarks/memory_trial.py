@@ -10,9 +10,7 @@ from typing import Any
 import raypeft.sweep.worker  # noqa: F401  what a worker has loaded takes memory too
 from benchmarks.memory_grids import MODELS, TARGETS
 from raypeft.estimate.footprint import footprint
-from raypeft.estimate.memory import BITSANDBYTES, CUDA_CONTEXT, FRAMEWORK, MIB, Device
-from raypeft.modeling.heap import map_large_blocks
-from raypeft.modeling.omission import omit_bitsandbytes
+from raypeft.estimate.memory import CUDA_CONTEXT, FRAMEWORK, MIB, Device
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
@@ -76,8 +74,6 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
     """Train and decode with one model, and compare with the estimate; MiB."""
     shutil.rmtree(output, ignore_errors=True)
     plan = plan_of(model, technique, settings, data)
-    map_large_blocks()  # as a worker does
-    omit_bitsandbytes(plan.resolved)
 
     import torch
 
@@ -110,7 +106,7 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
         "terms": {"training": found.estimate.training, "decoding": found.estimate.decoding},
         "measured": {phase: last.get(f"{phase}_memory_mib", 0) + context for phase in ("training", "decoding")},
         "framework": framework,
-        "framework_estimated": (FRAMEWORK[device] + (BITSANDBYTES[device] if spec.quantization else 0)) / MIB,
+        "framework_estimated": FRAMEWORK[device] / MIB,
         "largest": found.estimate.largest,
         "fits": found.fits,
         "came_to": "oom" if end == "oom" else f"micro-batch {last['micro_batch']}, decode batch {last['decode_batch']}",

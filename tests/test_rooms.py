@@ -29,6 +29,7 @@ ORDER = (
     "export",
     "report",
     "recommendation",
+    "planning",
     "pipeline",
     "api",
     "cli",

@@ -16,10 +16,9 @@ from raypeft.spec.technique import Quantization
 
 MIB, GIB = 2**20, 2**30
 CUDA_CONTEXT = 512 * MIB
-# On a CPU a Ray worker has 537 MiB before a model is loaded, 44 more with bitsandbytes; the rest comes with the first
-# products and stays from the trials before.
-FRAMEWORK = {"gpu": CUDA_CONTEXT, "cpu": 590 * MIB}
-BITSANDBYTES = {"gpu": 0, "cpu": 50 * MIB}
+# On a CPU a Ray worker has some 560 MiB before a model is loaded, with bitsandbytes, which peft loads wherever it is
+# installed; the rest comes with the first products and stays from the trials before.
+FRAMEWORK = {"gpu": CUDA_CONTEXT, "cpu": 640 * MIB}
 # bitsandbytes: nf4 with one 8-bit scale to 64 weights, which have one fp32 scale to 256 of them; int8.
 QUANTIZED: Mapping[Quantization, float] = {"4bit": 0.5 + 1 / 64 + 4 / (64 * 256), "8bit": 1.0}
 # Bytes of a logit at the highest point of the loss: log-probabilities, their gradient, the gradient of the logits.
@@ -207,8 +206,6 @@ def estimate(configuration: Configuration, workload: Workload) -> Estimate:
         "trained weights": float(FP32 * (trained + c._shared())),
         "optimiser": float(FP32 * (kept if c.training.optimizer == "adafactor" else 2 * trained)),
     }
-    if c.quantization is not None:
-        fixed["framework"] += BITSANDBYTES[c.device]
     if c.adapter.kind == "AdaLoraConfig":
         fixed["optimiser"] += 3 * FP32 * trained  # importances of the singular values
     return Estimate(_training(c, workload, fixed, FP32 * trained), fixed | _decoding(c, workload))

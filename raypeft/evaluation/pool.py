@@ -9,12 +9,10 @@ from typing import Any
 import ray
 
 from raypeft.evaluation.jobs import Job
-from raypeft.execution.environment import enter_working_directory
+from raypeft.execution.environment import enter_working_directory, omit_gpus
 from raypeft.execution.memory_kills import is_memory_kill
 from raypeft.execution.progress import Progress
 from raypeft.metrics.exact_match import KS
-from raypeft.modeling.heap import map_large_blocks
-from raypeft.modeling.omission import omit_bitsandbytes, omit_from_garbage, omit_gpus
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Plan
 from raypeft.spec.technique import Quantization
@@ -30,14 +28,10 @@ class Evaluator:
 
     def __init__(self, folder: str, threads: int) -> None:
         enter_working_directory()
-        map_large_blocks()
         omit_gpus()
-        self.run = Run(Path(folder))
-        omit_bitsandbytes(self.run.plan.resolved)
-        with omit_from_garbage():
-            import torch
+        import torch
 
-            import raypeft.evaluation.decoding_job  # noqa: F401
+        self.run = Run(Path(folder))
         torch.set_num_threads(threads)
 
     def evaluate(self, job: Job, decode_batch: int | None = None) -> str:

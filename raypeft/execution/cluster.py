@@ -66,6 +66,7 @@ def _running(address: str | None, folder: Path, progress: Progress, interruption
             interruption.abrupt = True
         raise
     finally:
+        temporary.record(folder)  # what was started since, which Ray's end may leave behind
         if not interruption.abrupt:
             ray.shutdown()
             interruption.install()

@@ -83,6 +83,18 @@ def enter_working_directory() -> None:
         os.chdir(os.environ[WORKING_DIRECTORY])
 
 
+def omit_gpus() -> None:
+    """Keep a Ray actor that has reserved no GPU from seeing any; to be called before CUDA is first asked for anything.
+
+    Ray shows all GPUs of a machine to whoever has reserved none, so that trials of a study with
+    `resources.gpus_per_trial: 0` would all share the first one.
+    """
+    import ray
+
+    if ray.is_initialized() and ray.get_runtime_context().get_actor_id() and not ray.get_gpu_ids():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def _needed(name: str, value: str, address: str | None) -> bool:
     if address is not None and name.startswith("RAY_"):
         return True

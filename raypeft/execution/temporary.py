@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 from pydantic import BaseModel, ConfigDict
 
 from raypeft.errors import UserError
@@ -80,7 +79,7 @@ def make() -> Path:
 
 
 def record(folder: Path) -> None:
-    """Write down which processes have been started from this one, so that a later one can end them."""
+    """Write down which processes have been started from this one, so that it, or a later one, can end them."""
     with _one_at_a_time:
         mark = read(folder)
         if mark is None or mark.maker.pid != os.getpid():
@@ -105,7 +104,7 @@ def read(folder: Path) -> Mark | None:
 
 
 def remove(folder: Path) -> None:
-    """End the processes that were started for a folder, and remove it; not one that `make` has not made for this user.
+    """End the processes that are recorded of a folder, and remove it; not one that `make` has not made for this user.
 
     Nor one whose maker is another process that lives. What has not ended yet may still write there: it is waited for.
     """
@@ -113,17 +112,10 @@ def remove(folder: Path) -> None:
     if mark is None:
         return
     maker = mark.maker.find()
-    here = maker is not None and maker.pid == os.getpid()
-    if maker is not None and not here:
+    if maker is not None and maker.pid != os.getpid():
         return
-    processes = {process.pid: process for one in mark.processes if (process := one.find())}
-    if here:
-        for process in started_here():
-            with suppress(psutil.Error):
-                if any(str(folder) in argument for argument in process.cmdline()):
-                    processes[process.pid] = process
     deadline = time.monotonic() + GONE_IN_SECONDS
-    kill(processes.values(), GONE_IN_SECONDS)
+    kill([process for one in mark.processes if (process := one.find())], GONE_IN_SECONDS)
     with _one_at_a_time:
         shutil.rmtree(folder, ignore_errors=True)
         while folder.exists() and time.monotonic() < deadline:

@@ -9,8 +9,9 @@ import ray
 class TrialLabel:
     """An actor named after a running trial; its log, which the Ray dashboard shows, holds the trial's reports.
 
-    The worker itself cannot bear the name: it runs one trial after the other, and Ray fixes an actor's name and repr
-    when it is created.
+    A process a trial is its price, since the dashboard lists actors by the name and repr that they are created with,
+    and a worker goes from trial to trial, of any model. Tune names neither its workers nor the calls that it makes to
+    them, and of what changes later the dashboard shows only the text of a log, which has to be opened first.
     """
 
     def __init__(self, trial: str) -> None:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from raypeft.execution.disk import is_full
-from raypeft.execution.environment import enter_working_directory
-from raypeft.modeling.heap import map_large_blocks
-from raypeft.modeling.omission import omit_bitsandbytes, omit_from_garbage, omit_gpus
+from raypeft.execution.environment import enter_working_directory, omit_gpus
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, Plan
 from raypeft.sweep.faults import is_hub_silent, is_poisoned
@@ -81,10 +79,7 @@ def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
         emit({"report": -1, "validation_loss": None, "end": "paused"})
         return
     plan = _plan(run.folder)
-    map_large_blocks()
     omit_gpus()
-    omit_bitsandbytes(plan.resolved)
-    _load_libraries()
 
     import torch
 
@@ -110,13 +105,6 @@ def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
     )
 
 
-@functools.cache
-def _load_libraries() -> None:
-    """What training needs, once a process."""
-    with omit_from_garbage():
-        import raypeft.training.trial  # noqa: F401
-
-
 def _last_report(error: Exception) -> dict[str, Any]:
     """The last report of a trial that a fault has ended or paused."""
     fault = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -130,11 +118,9 @@ def _last_report(error: Exception) -> dict[str, Any]:
 def check_techniques(folder: str) -> list[str]:
     """Every problem of the study's techniques that only peft can tell, found in a worker before anything is trained."""
     enter_working_directory()
-    resolved = _plan(Path(folder)).resolved
-    omit_bitsandbytes(resolved)
     from raypeft.modeling.preflight import study_problems
 
-    return study_problems(resolved)
+    return study_problems(_plan(Path(folder)).resolved)
 
 
 @functools.lru_cache(maxsize=1)

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+import ray
 
 from raypeft.execution import environment
-from raypeft.execution.environment import closed
+from raypeft.execution.environment import closed, omit_gpus
 from raypeft.execution.importing import ROOT, without_working_directory
 
 
@@ -127,3 +128,26 @@ def test_nothing_is_imported_from_the_working_directory(monkeypatch: pytest.Monk
 def test_the_package_itself_is_found_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert without_working_directory(["", ROOT]) == ["", ROOT]
+
+
+@pytest.mark.parametrize(("reserved", "seen"), [(1, "0"), (0.5, "0"), (0, "")])
+def test_an_actor_sees_the_gpu_that_it_has_reserved_and_no_other(ray_session: None, reserved: float, seen: str) -> None:
+    """Ray's own part is to show the reserved one; without a reservation it leaves all of a machine's GPUs in sight."""
+
+    @ray.remote(num_cpus=0, num_gpus=reserved)
+    class Worker:
+        def devices(self) -> str:
+            if not reserved:
+                os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
+            omit_gpus()
+            return os.environ["CUDA_VISIBLE_DEVICES"]
+
+    worker = Worker.remote()  # type: ignore[attr-defined]
+    assert ray.get(worker.devices.remote()) == seen
+    ray.kill(worker)
+
+
+def test_outside_of_ray_nothing_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    omit_gpus()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"

@@ -145,14 +145,19 @@ def wait_until(condition: object) -> None:
         time.sleep(0.01)
 
 
-def test_a_temporary_folder_goes_with_the_processes_that_name_it(
+def test_a_temporary_folder_goes_with_the_processes_recorded_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And with no other, whatever its command line says."""
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     folder = temporary.make()
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", f"--temp_dir={folder}"]) as process:
-        temporary.remove(folder)
-        assert process.wait(timeout=20) == -9
+    command = [sys.executable, "-c", "import time; time.sleep(600)", f"--temp_dir={folder}"]
+    with subprocess.Popen(command) as process:
+        temporary.record(folder)
+        with subprocess.Popen(command) as later:
+            temporary.remove(folder)
+            assert process.wait(timeout=20) == -9 and later.poll() is None
+            later.kill()
     assert not folder.exists()
     temporary.remove(tmp_path)
     assert tmp_path.exists()  # not one of ours
@@ -175,6 +180,7 @@ def test_a_temporary_folder_goes_though_a_process_takes_time_to_end(monkeypatch:
     with subprocess.Popen([sys.executable, "-c", WRITES, str(folder)]) as process:
         while not (folder / "written").exists():
             time.sleep(0.01)
+        temporary.record(folder)
         temporary.remove(folder)
         left = folder.exists()
         assert process.wait(timeout=20) == -9

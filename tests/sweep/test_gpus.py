@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from raypeft.errors import UserError
+from raypeft.evaluation import pool
 from raypeft.output.files import write_text
 from raypeft.runs.folder import Run
 from raypeft.spec.resolve import resolve
 from raypeft.spec.sections import Resources
+from raypeft.sweep import worker
 from raypeft.sweep.sweep import check_gpu, trial_resources
 
 
@@ -44,3 +46,22 @@ def test_a_gpu_that_torch_cannot_use_is_said_before_anything_runs(ray_session: N
 
 def test_on_the_cpu_no_gpu_is_asked_for(ray_session: None, tmp_path: Path) -> None:
     check_gpu(new_run(tmp_path, "resources.gpus_per_trial=0"))
+
+
+class Reached(Exception):
+    """Raised instead of setting up the process."""
+
+
+def test_workers_hide_gpus_before_they_load_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of trials and of evaluations; what comes after the step would fail without a run."""
+
+    def reached() -> None:
+        raise Reached
+
+    for module in (worker, pool):
+        monkeypatch.setattr(module, "omit_gpus", reached)
+    monkeypatch.setattr(worker, "_plan", lambda folder: None)
+    with pytest.raises(Reached):
+        worker._train(Run(tmp_path), {}, lambda report: None)
+    with pytest.raises(Reached):
+        pool.Evaluator(str(tmp_path), 1)

@@ -1,10 +1,7 @@
 """Figures of a report as files, and as SVG that takes the colours of the page it stands in."""
 
-import gc
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +69,7 @@ def write_figures(numbers: Numbers, folder: Path) -> Figures:
     techniques = {name: printable(technique.title) for name, technique in resolved.techniques.items()}
     rungs = [rung * resolved.study.training.evaluate_every for rung in plan.rungs]
     figures = Figures({}, {}, {}, [])
-    with matplotlib.rc_context(), _no_garbage_collection():
+    with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(palette.STYLE)
         for pair in numbers.pairs:
@@ -100,21 +97,6 @@ def write_figures(numbers: Numbers, folder: Path) -> Figures:
             pictures = [(one.title, _save(one.figure, folder / one.name, one.label)) for one in group.sketches]
             figures.galleries.append(Gallery(group.name, group.title, group.caption, pictures, group.absent))
     return figures
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Figures are many objects, whose making would start collections that walk through all rows of a run.
-
-    What a figure leaves, some 3 MiB, stays until the last one is written.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _save(figure: Figure, path: Path, label: str) -> Drawing:
