@@ -15,7 +15,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from tests.chaos.disturbed import Disturbed, attempts, outcome
+from benchmarks.disturbed import Disturbed, attempts, outcome
 
 TECHNIQUES = ("lora", "ia3")
 SETTINGS = ("search.trials=5",)

@@ -15,13 +15,13 @@ from typing import Any
 
 import optuna
 
+from benchmarks.recording import Recorder
 from raypeft.metrics.items import ItemScores, measure
 from raypeft.output.files import write_lines, write_text
 from raypeft.report import write
 from raypeft.runs.folder import Run, scores_file
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.searcher import distribution
-from tests.report.recording import Recorder
 
 MODELS = (
     "codet5p-220m",

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.recording import prediction
 from raypeft.metrics.items import measure
 from raypeft.output.files import write_json, write_text
 from raypeft.runs.checkpoints import seal
@@ -14,7 +15,6 @@ from raypeft.runs.selection import select
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.searcher import CellSearcher
-from tests.report.recording import prediction
 from tests.sweep.test_searcher import finish
 
 CELL = Cell("tiny-decoder", "snippets", "lora")

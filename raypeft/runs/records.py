@@ -270,7 +270,7 @@ class Manifest(TypedDict):
     results_version: NotRequired[int | None]
     versions: NotRequired[dict[str, str]]
     cpu: NotRequired[str]
-    gpus: NotRequired[list[str]]
+    gpus: NotRequired[list[Any]]
     precision: NotRequired[dict[str, Literal["fp32", "bf16", "fp16"] | None]]
     datasets: NotRequired[dict[str, dict[str, Split]]]
     models: NotRequired[dict[str, dict[str, Any]]]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.disturbed import Disturbed, attempts, outcome
 from raypeft.cli import app
-from tests.chaos.disturbed import Disturbed, attempts, outcome
 
 pytestmark = pytest.mark.slow(minutes=8)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.recording import Recorder, start
 from raypeft import pipeline
 from raypeft.output.files import write_text
 from raypeft.runs.folder import Run
@@ -12,7 +13,6 @@ from raypeft.spec.loading import find
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from tests.conftest import Call
-from tests.report.recording import Recorder, start
 from tests.runs.test_reuse import source
 
 __all__ = ["source"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.recording import block
 from raypeft.errors import UserError
 from raypeft.evaluation.generate import generate
 from raypeft.export.export import export, write
@@ -17,7 +18,6 @@ from raypeft.export.folder import local_folder
 from raypeft.output.files import write_json
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
-from tests.report.recording import block
 
 INTENT = "reverse a list"
 # Runs the Python of each card named on the command line, and prints what each of them printed.

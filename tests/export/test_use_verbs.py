@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.recording import block
 from raypeft.evaluation.generate import generate
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 from tests.conftest import Call, call
 from tests.export.test_export import unchecked
-from tests.report.recording import block
 
 __all__ = ["call"]
 

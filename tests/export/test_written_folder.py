@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.recording import block
 from raypeft.errors import UserError
 from raypeft.evaluation.generate import generate
 from raypeft.export.check import differences, distance
@@ -17,7 +18,6 @@ from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from tests.export.conftest import select
-from tests.report.recording import block
 
 INTENTS = ("reverse a list", "sort a list of numbers", "read a file", "sum a list", "open a socket")
 WANT = {"intent": "i", "candidates": ["a", "b", "c"], "scores": [-0.1, -0.2, -0.3]}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks.recording import DATASET, DECODER, ENCODER_DECODER, LORA_POINTS, Recorder, block
 from raypeft.output.files import read_json, write_json
 from raypeft.recommendation.candidates import Candidate, Limits, pareto, peak_memory
 from raypeft.recommendation.choice import Recommendation, recommend
@@ -13,7 +14,6 @@ from raypeft.report.numbers.gather import gather
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
 from tests.conftest import Call, call
-from tests.report.recording import DATASET, DECODER, ENCODER_DECODER, LORA_POINTS, Recorder, block
 
 __all__ = ["call"]
 

@@ -5,12 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from raypeft.output.files import write_json
-from raypeft.report import write
-from raypeft.runs.folder import Run
-from raypeft.spec.plan import Cell, IclJob
-
-from .recording import (
+from benchmarks.recording import (
     DATASET,
     DECODER,
     ENCODER_DECODER,
@@ -23,6 +18,10 @@ from .recording import (
     record_compared,
     start,
 )
+from raypeft.output.files import write_json
+from raypeft.report import write
+from raypeft.runs.folder import Run
+from raypeft.spec.plan import Cell, IclJob
 
 
 @pytest.fixture

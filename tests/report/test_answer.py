@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.recording import DATASET, DECODER, ENCODER_DECODER, Recorder, block, predictions, score_rows
 from raypeft.output.files import write_json, write_text
 from raypeft.report.answer import answer
 from raypeft.report.numbers.gather import gather
@@ -12,8 +13,6 @@ from raypeft.report.tables.table import to_markdown
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
-
-from .recording import DATASET, DECODER, ENCODER_DECODER, Recorder, block, predictions, score_rows
 
 
 def test_nothing_is_answered_before_a_test(empty: Run) -> None:

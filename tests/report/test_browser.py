@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.recording import DATASET, DECODER, predictions, record_compared
 from raypeft.output.files import write_lines
 from raypeft.output.text import printable
 from raypeft.report import write
@@ -13,7 +14,6 @@ from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
 
 from .browser import Tab, chromium, visit
-from .recording import DATASET, DECODER, predictions, record_compared
 
 ATTACKS = [
     "</script><script>document.title = 'owned'</script>",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.recording import DATASET, DECODER, Recorder, predictions, record_compared, score_rows
 from raypeft.metrics.items import ItemScores, measure
 from raypeft.output.files import write_lines
 from raypeft.report.answer import answer
@@ -16,8 +17,6 @@ from raypeft.report.numbers.scores import read_scores
 from raypeft.report.numbers.weighing import weigh
 from raypeft.runs.folder import Run, scores_file
 from raypeft.spec.plan import Cell, IclJob
-
-from .recording import DATASET, DECODER, Recorder, predictions, record_compared, score_rows
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.recording import HOSTILE, record_compared
 from raypeft.output.text import percent
 from raypeft.report import write, write_peft
 from raypeft.report.numbers.gather import gather
@@ -19,7 +20,6 @@ from raypeft.report.tables.latex import escape, to_latex
 from raypeft.report.tables.table import Column, Table
 from raypeft.runs.folder import Run
 
-from .recording import HOSTILE, record_compared
 from .test_page import Page
 
 DOCUMENT = r"""\documentclass{article}

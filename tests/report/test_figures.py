@@ -9,14 +9,13 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from benchmarks.recording import DATASET, DECODER, Recorder
 from raypeft.report.figures.bars import draw_comparison
 from raypeft.report.figures.curves import draw_curves
 from raypeft.report.figures.drawing import write_figures
 from raypeft.report.numbers.gather import gather
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
-
-from .recording import DATASET, DECODER, Recorder
 
 
 def lines(run: Run) -> list[Line2D]:

@@ -9,6 +9,7 @@ import optuna
 import pytest
 from matplotlib.lines import Line2D
 
+from benchmarks.recording import DATASET, DECODER, Recorder, predictions, score_rows, start
 from raypeft.metrics.items import measure
 from raypeft.report.figures.effectiveness import draw_heat_map, draw_over_examples, draw_over_k
 from raypeft.report.figures.gallery import groups
@@ -18,8 +19,6 @@ from raypeft.report.figures.tradeoffs import TIME, draw_tradeoffs, front
 from raypeft.report.numbers.gather import gather
 from raypeft.runs.folder import Run, scores_file
 from raypeft.spec.plan import Cell
-
-from .recording import DATASET, DECODER, Recorder, predictions, score_rows, start
 
 TITLES = {"lora": "LoRA", "ia3": "IA3", "prefix_tuning": "Prefix tuning", "tiny-decoder": "Tiny"}
 

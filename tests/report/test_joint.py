@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.recording import DATASET, DECODER, Recorder, block, prediction
 from raypeft.cli.runs import _table
 from raypeft.output.files import write_json, write_text
 from raypeft.report import write
@@ -14,8 +15,6 @@ from raypeft.report.tables.icl import comparison_table
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
-
-from .recording import DATASET, DECODER, Recorder, block, prediction
 
 STUDY = """\
 question: Does training on both help?

@@ -5,14 +5,13 @@ from math import sqrt
 
 import pytest
 
+from benchmarks.recording import DATASET, DECODER, ENCODER_DECODER, Recorder, block
 from raypeft.output.files import append_line, write_json
 from raypeft.report.numbers.gather import gather
 from raypeft.report.numbers.progress import standing
 from raypeft.report.numbers.trials import read_trials
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell, IclJob
-
-from .recording import DATASET, DECODER, ENCODER_DECODER, Recorder, block
 
 
 def test_every_cell_of_the_plan_has_a_row_with_its_reason(partial: Run) -> None:

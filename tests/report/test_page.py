@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.recording import HOSTILE, prediction
 from raypeft.output.files import append_line
 from raypeft.output.text import printable
 from raypeft.report import write
@@ -20,8 +21,6 @@ from raypeft.report.numbers.gather import gather
 from raypeft.report.page import page as page_module
 from raypeft.report.page.browsing import browsable
 from raypeft.runs.folder import Run
-
-from .recording import HOSTILE, prediction
 
 
 class Page(HTMLParser):

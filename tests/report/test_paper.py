@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from matplotlib.patches import Rectangle
 
+from benchmarks.recording import Recorder, block, prediction
 from raypeft.output.files import write_json, write_text
 from raypeft.report import write
 from raypeft.report.numbers.gather import gather
@@ -20,8 +21,6 @@ from raypeft.runs.folder import Run
 from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
-
-from .recording import Recorder, block, prediction
 
 STUDY = """\
 question: Like the paper?

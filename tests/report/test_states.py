@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks.recording import DATASET, DECODER, Recorder
 from raypeft.report import write
 from raypeft.report.figures.curves import _LOOKS
 from raypeft.report.numbers.gather import gather
@@ -11,8 +12,6 @@ from raypeft.report.numbers.progress import standing
 from raypeft.runs.records import FAILED, USABLE, State
 from raypeft.spec.plan import Cell
 from tests.conftest import Call, call
-
-from .recording import DATASET, DECODER, Recorder
 
 __all__ = ["call"]
 

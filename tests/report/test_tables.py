@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks.recording import DATASET, DECODER, Recorder, block, prediction
 from raypeft.output.text import hyperparameters, last_line, one_line, points
 from raypeft.report import write
 from raypeft.report.numbers.gather import Numbers, gather
@@ -18,8 +19,6 @@ from raypeft.report.tables.icl import comparison_table, icl_table
 from raypeft.report.tables.table import Column, Table, to_csv, to_markdown
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
-
-from .recording import DATASET, DECODER, Recorder, block, prediction
 
 
 def rows_of(table: Table) -> list[dict[str, str]]:

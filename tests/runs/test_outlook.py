@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.recording import Recorder, block
 from raypeft.estimate.cost import Cost
 from raypeft.runs.folder import Run
 from raypeft.runs.outlook import Standing, standing
 from raypeft.runs.reuse import reuse
 from raypeft.spec.plan import Plan
-from tests.report.recording import Recorder, block
 from tests.runs.test_reuse import IA3, JOB, LORA, finish_lora, source, start
 
 __all__ = ["source"]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
+from benchmarks.recording import LORA_LOSSES, Recorder, block, prediction
 from raypeft.errors import UserError
 from raypeft.output.files import read_json, write_json, write_text
 from raypeft.pipeline import pending
@@ -26,7 +27,6 @@ from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.searcher import CellSearcher, storage
-from tests.report.recording import LORA_LOSSES, Recorder, block, prediction
 
 LORA, IA3 = Cell("tiny-decoder", "snippets", "lora"), Cell("tiny-decoder", "snippets", "ia3")
 JOB = IclJob("tiny-decoder", "snippets", 1, 42)

@@ -1,4 +1,4 @@
-"""Writes run folders as a sweep and its jobs do, with hand-chosen numbers."""
+"""Writes run folders as a sweep and its jobs do, with numbers chosen by hand: for tests, and to measure reports on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +61,7 @@ class Recorder:
         reason: str | None = None,
         error: str | None = None,
     ) -> None:
+        """Reports of a trial, and its end."""
         name = cell.trial_name(number)
         for report, loss in enumerate(losses):
             self.clock += 2.0
@@ -119,6 +120,7 @@ class Recorder:
         point: dict[str, Any],
         memory: float = 512.5,
     ) -> None:
+        """The selection of a cell."""
         write_json(
             self.run.cell_folder(cell) / "selection.json",
             {
@@ -143,6 +145,7 @@ class Recorder:
     def test(
         self, cell: Cell, metrics: dict[str, Any], predictions: list[dict[str, Any]], dataset: str | None = None
     ) -> None:
+        """A test result with its predictions."""
         write_lines(self.run.predictions_file(cell, dataset), predictions)
         write_json(
             self.run.test_file(cell, dataset),
@@ -150,6 +153,7 @@ class Recorder:
         )
 
     def icl(self, job: IclJob, metrics: dict[str, Any]) -> None:
+        """The result of an in-context-learning run."""
         write_json(
             self.run.icl_file(job),
             {
@@ -237,4 +241,5 @@ def record_compared(folder: Path) -> Run:
 
 
 def score_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Metrics of predictions."""
     return score([row["reference"] for row in rows], [row["candidates"] for row in rows])
