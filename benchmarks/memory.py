@@ -3,7 +3,7 @@
     python -m benchmarks.memory                      # models of random weights, on a GPU Code Llama 7B among them
     python -m benchmarks.memory --model FOLDER       # a model of your own
     python -m benchmarks.memory --grid small         # two of them
-    python -m benchmarks.memory --grid large         # a model of a thousand million weights
+    python -m benchmarks.memory --grid large         # a model of a billion weights
     python -m benchmarks.memory --grid limits        # on a GPU: whether what the plan says fits a smaller card does
     python -m benchmarks.memory --under COMMAND      # on a CPU: whether it fits into less memory than the machine has
 

@@ -17,7 +17,7 @@ from raypeft.hub.study import Need, cached, needs
 from raypeft.output.console import LinesTable, in_one_line, lines_table, table_lines
 from raypeft.output.text import one_line, size
 from raypeft.runs.folder import Run
-from raypeft.runs.outlook import Standing, standing
+from raypeft.runs.outlook import Outlook, outlook
 from raypeft.spec.catalogue import SPLITS, Split, local_folder
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import ResolvedStudy
@@ -44,7 +44,7 @@ class StudyPlan:
     cost: Cost
     footprints: Mapping[Cell, Footprint | None]
     folder: Path
-    found: Standing
+    found: Outlook
     unreadable: Mapping[str, str]
 
     @property
@@ -163,7 +163,7 @@ def planned(resolved: ResolvedStudy, folder: Path, sources: Sequence[Run], *, fr
         _cost(plan, folder, unreadable),
         {cell: footprint(plan, cell) for cell in plan.cells},
         folder,
-        standing(plan, None if fresh else Run(folder.resolve()), sources, unreadable),
+        outlook(plan, None if fresh else Run(folder.resolve()), sources, unreadable),
         unreadable,
     )
 
@@ -221,7 +221,7 @@ def _without(resolved: ResolvedStudy, names: Mapping[str, str]) -> ResolvedStudy
     return resolved.model_copy(update=kept)
 
 
-def _done(plan: Plan, found: Standing, folder: Path) -> list[str]:
+def _done(plan: Plan, found: Outlook, folder: Path) -> list[str]:
     """What the run folder and other runs have of it already."""
     if found.changes:
         lines = [f"{folder} holds a run of another version of this study: --fresh, or another --out", *found.changes]
@@ -233,7 +233,7 @@ def _done(plan: Plan, found: Standing, folder: Path) -> list[str]:
     return [f"{'' if index else 'Done':11}{line}" for index, line in enumerate(lines)]
 
 
-def _left(cost: Cost, found: Standing) -> list[str]:
+def _left(cost: Cost, found: Outlook) -> list[str]:
     """Hours of what is left, where something is done."""
     if not (found.trials or found.jobs or found.offers):
         return []

@@ -28,7 +28,7 @@ from raypeft.report.numbers.gather import Numbers, gather
 from raypeft.report.numbers.progress import Standing, standing
 from raypeft.report.numbers.samples import Sample, read_samples
 from raypeft.report.numbers.trials import Trial, read_trials
-from raypeft.runs.checkpoints import sound
+from raypeft.runs.checkpoints import with_weights
 from raypeft.runs.folder import Run
 
 
@@ -179,7 +179,7 @@ def _files(run: Run, name: str) -> dict[str, Any]:
     folders = {"log": run.trial_log(name), "tensorboard": run.tensorboard_folder / name}
     return {
         **{kind: str(path) for kind, path in folders.items() if path.exists()},
-        "checkpoints": {one.report["report"]: str(one.path) for one in sound(run.trial_folder(name))},
+        "checkpoints": {one.report["report"]: str(one.path) for one in with_weights(run.trial_folder(name))},
     }
 
 

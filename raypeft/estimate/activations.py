@@ -52,7 +52,7 @@ class Adapter:
         kind: class in peft, none for full fine-tuning.
         matrices: adapted linear layers.
         feedforward: names of those that IA3 scales the input of.
-        rank: of its updates, nought where it has none.
+        rank: of its updates, zero where it has none.
         magnitudes: whether each output has one of its own (DoRA).
         dropout: whether the inputs of its layers are dropped out.
         virtual: virtual tokens before the text.

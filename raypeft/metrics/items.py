@@ -117,14 +117,14 @@ class ItemScores:
                 **{name: arrays[name] for name in ("rank", "ast_rank", "codebleu", "codebleu_flat", "chrf")},
             )
             whose = str(arrays.get("predictions", predictions))
-            sound = scores._is_sound()
+            consistent = scores._fits_together()
         except Exception as error:  # a damaged archive raises whatever zlib, zipfile and NumPy stumble over
             raise ValueError(f"{path.name} is damaged: {error}") from error
-        if not sound or (predictions is not None and whose != predictions):
+        if not consistent or (predictions is not None and whose != predictions):
             raise ValueError(f"{path.name} is damaged or of other predictions")
         return scores
 
-    def _is_sound(self) -> bool:
+    def _fits_together(self) -> bool:
         """Whether there is a finite number for every item."""
         items = len(self)
         counts = {"codebleu": WIDTH, "codebleu_flat": WIDTH, "chrf": CHRF_WIDTH}

@@ -86,17 +86,17 @@ def study_problems(resolved: ResolvedStudy) -> list[str]:
     looked at, not its weights. One that the hub does not give is no problem here: its trials end with the reason, the
     others run.
     """
-    found, sound = [], {}
+    found, usable = [], {}
     for name, technique in resolved.techniques.items():
         problems = technique_problems(name, technique)
         found += problems
         if not problems:
-            sound[name] = technique
+            usable[name] = technique
     if not has_bitsandbytes():
         quantized = [name for name, technique in resolved.techniques.items() if technique.quantization is not None]
         found += [f"techniques.{name}.quantization: {NO_BITSANDBYTES}" for name in quantized]
     for model in resolved.models:
-        found += model_problems(resolved, model, sound)
+        found += model_problems(resolved, model, usable)
     return list(dict.fromkeys(found))
 
 
@@ -106,7 +106,7 @@ def model_problems(resolved: ResolvedStudy, model: str, techniques: dict[str, Te
     Args:
         resolved: the study.
         model: its name there.
-        techniques: by name, those that are sound in themselves.
+        techniques: by name, those with no fault of their own.
     """
     entry = resolved.models[model]
     if missing := _missing_lists(resolved, model):

@@ -1,4 +1,4 @@
-"""Checkpoints of a trial: which are sound, which is the last, which is the best."""
+"""Checkpoints of a trial: which are sealed, which is the last, which is the best."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ def seal(
     since: Mapping[str, Any] | None = None,
     files: Mapping[str, tuple[int, str]] | None = None,
 ) -> Checkpoint:
-    """Mark a checkpoint as sound, its files on disk, by writing its report into it, the last file of all.
+    """Mark a checkpoint as whole, its files on disk, by writing its report into it, the last file of all.
 
     Args:
         checkpoint: the folder.
@@ -77,12 +77,12 @@ def sealed(folder: Path) -> list[Checkpoint]:
     return sorted((one for one in found if one), key=lambda one: one.order)
 
 
-def sound(folder: Path) -> list[Checkpoint]:
+def with_weights(folder: Path) -> list[Checkpoint]:
     """Sealed checkpoints that hold a report's weights, oldest first."""
     return [one for one in sealed(folder) if one.since is None]
 
 
-def merit(report: Mapping[str, Any], select_by: SelectBy) -> tuple[float, float]:
+def rank_key(report: Mapping[str, Any], select_by: SelectBy) -> tuple[float, float]:
     """Sort key under which smaller is better: the validation loss, or EM@10 where it was computed, then the loss."""
     loss = report["validation_loss"]
     loss = float("inf") if loss is None else loss
@@ -93,7 +93,7 @@ def merit(report: Mapping[str, Any], select_by: SelectBy) -> tuple[float, float]
 
 def best(folder: Path, select_by: SelectBy) -> Checkpoint | None:
     """The best sealed checkpoint of a trial, the earliest of equals."""
-    return min(sound(folder), key=lambda one: merit(one.report, select_by), default=None)
+    return min(with_weights(folder), key=lambda one: rank_key(one.report, select_by), default=None)
 
 
 def last(folder: Path) -> Checkpoint | None:

@@ -80,7 +80,7 @@ class Run:
 
     @property
     def events_file(self) -> Path:
-        """What befell the run: interruptions, damaged files, workers that died."""
+        """What happened to the run: interruptions, damaged files, workers that died."""
         return self.folder / "events.jsonl"
 
     @property
@@ -160,7 +160,7 @@ class Run:
         return iter({row["trial"]: row for row in rows}.values())
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """What befell the run, oldest first."""
+        """What happened to the run, oldest first."""
         return self.reading.rows(self.events_file, EVENT.parse)
 
     def report_of(self, line: bytes) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Run:
         return self._own(TRIAL, line)
 
     def note(self, text: str, **where: Any) -> None:
-        """Write down something that befell the run, or one of its trials."""
+        """Write down something that happened to the run, or to one of its trials."""
         append_record(self.events_file, EVENT, {"time": time.time(), "text": text, **where})
 
     def selection(self, cell: Cell) -> dict[str, Any] | None:

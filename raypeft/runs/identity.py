@@ -18,7 +18,7 @@ from raypeft.spec.sections import Effective, foreseen_precision
 
 RESULTS_VERSION = 2
 """Raised with every change of the package that changes results; those of another version are not taken over, except
-those of version 1 that are sound (`offers.is_sound`)."""
+those of version 1 whose base models stayed whole (`offers.left_bases_whole`)."""
 
 # They say something of a model, and change nothing in what it computes.
 BESIDE = ("readme", "license", "licence", "notice", "use_policy")

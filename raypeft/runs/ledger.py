@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from raypeft.runs.checkpoints import merit
+from raypeft.runs.checkpoints import rank_key
 from raypeft.runs.folder import Run
 from raypeft.runs.reading import REPORT, TRIAL, append_record
 from raypeft.runs.records import State
@@ -52,7 +52,7 @@ class Ledger:
         return [row for row in self.ended.values() if row["cell"] == cell.id]
 
     def note(self, trial: str, text: str) -> None:
-        """Record something that befell a trial."""
+        """Record something that happened to a trial."""
         self.run.note(text, trial=trial)
         self.notices[trial].append(text)
 
@@ -84,7 +84,7 @@ class Ledger:
         if trial in self.ended:
             return self.ended[trial]
         reports = [row for row in self.reports.get(trial, []) if row["validation_loss"] is not None]
-        best = min(reports, key=lambda row: merit(row, self.select_by), default=None)
+        best = min(reports, key=lambda row: rank_key(row, self.select_by), default=None)
         point = self.run.plan.resolved.point_name(cell.technique, hyperparameters)
         row = {
             "trial": trial,

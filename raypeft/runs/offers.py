@@ -107,7 +107,7 @@ def offer_of(
 ) -> Offer:
     """What one run has finished of the given cells and jobs of a plan: the same by identity, and whole."""
     version = source.manifest().get("results_version")
-    if version != RESULTS_VERSION and not (version == SHARED_BASE and is_sound(source.plan)):
+    if version != RESULTS_VERSION and not (version == SHARED_BASE and left_bases_whole(source.plan)):
         return Offer(source.folder, [], [])
     found = Offer(
         source.folder,
@@ -116,7 +116,7 @@ def offer_of(
     )
     if version == RESULTS_VERSION:
         return found
-    # what it took over itself may come from a run that is not sound
+    # what it took over itself may come from a run that did not
     return Offer(
         source.folder,
         [
@@ -128,7 +128,7 @@ def offer_of(
     )
 
 
-def is_sound(plan: Plan) -> bool:
+def left_bases_whole(plan: Plan) -> bool:
     """Whether all results of a plan made at version 1 can be trusted: every technique in it left the base model as it
     was, whatever the order, since one worker runs many cells.
     """
@@ -136,8 +136,8 @@ def is_sound(plan: Plan) -> bool:
 
 
 def doubts(run: Run) -> list[str]:
-    """What of a run's own results cannot be trusted, one line each: made at version 1, not proven to be sound."""
-    if run.manifest().get("results_version") != SHARED_BASE or is_sound(run.plan):
+    """What of a run's own results cannot be trusted, one line each: a technique may have damaged the base of others."""
+    if run.manifest().get("results_version") != SHARED_BASE or left_bases_whole(run.plan):
         return []
     suspects = [name for name, technique in run.plan.resolved.techniques.items() if not _is_harmless(technique)]
     return [

@@ -16,7 +16,7 @@ from raypeft.spec.resolve import ResolvedStudy, differences
 
 
 @dataclass(frozen=True)
-class Standing:
+class Outlook:
     """What is done of a plan.
 
     Attributes:
@@ -60,7 +60,7 @@ class Standing:
         return trials + tests + sum(cost.icl_seconds(job) for job in plan.icl_jobs if job not in jobs)
 
 
-def standing(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collection[str]) -> Standing:
+def outlook(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collection[str]) -> Outlook:
     """Look at a plan's run, and at the runs that it would take finished cells from.
 
     Args:
@@ -70,12 +70,12 @@ def standing(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collec
         absent: models and data sets that cannot be read here.
     """
     if run is None or not (run.study_file.exists() and run.begun):
-        return Standing([], {}, [], [], _offers(plan, {}, absent, plan.cells, plan.icl_jobs, sources))
+        return Outlook([], {}, [], [], _offers(plan, {}, absent, plan.cells, plan.icl_jobs, sources))
     if changes := _changes(run, plan.resolved):
-        return Standing(changes, {}, [], [], [])
+        return Outlook(changes, {}, [], [], [])
     cells, jobs = open_work(run, plan)
     ids = {cell.id for cell in plan.cells}
-    return Standing(
+    return Outlook(
         [],
         Counter(row["cell"] for row in run.trials() if row["cell"] in ids),
         [(cell, dataset) for cell, dataset in plan.test_jobs if run.test(cell, dataset)],

@@ -1,4 +1,4 @@
-"""Reading and writing the files of a run folder: only what is a sound record of its kind, and its owner's, gets in."""
+"""Reading and writing the files of a run folder: only what is a whole record of its kind, and its owner's, gets in."""
 
 import errno
 import hashlib
@@ -122,7 +122,7 @@ def _first(error: ValidationError, name: str) -> str:
 
 
 class Unreadable(Exception):
-    """What lies in place of a file is none, or cannot be read; its content may be sound."""
+    """What lies in place of a file is none, or cannot be read; its content may be whole."""
 
 
 @dataclass(frozen=True)

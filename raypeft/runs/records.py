@@ -231,7 +231,7 @@ class Failure(TypedDict):
 
 @_model
 class Event(TypedDict):
-    """A line of `events.jsonl`: something that befell the run, or one of its trials or cells."""
+    """A line of `events.jsonl`: something that happened to the run, or to one of its trials or cells."""
 
     time: NotRequired[Time]
     text: str

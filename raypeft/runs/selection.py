@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from raypeft.errors import UserError
-from raypeft.runs.checkpoints import Checkpoint, SelectBy, merit, sound
+from raypeft.runs.checkpoints import Checkpoint, SelectBy, rank_key, with_weights
 from raypeft.runs.folder import Run
 from raypeft.runs.ledger import MEMORY
 from raypeft.runs.reading import SELECTION, write_record
@@ -81,7 +81,7 @@ def stands(run: Run, cell: Cell, selection: Mapping[str, Any]) -> bool:
         return False
     if selection.get("lost"):
         ended = [row for row in run.trials() if row["cell"] == cell.id and row["state"] in USABLE]
-        return all(one.damage() for row in ended for one in sound(run.trial_folder(row["trial"])))
+        return all(one.damage() for row in ended for one in with_weights(run.trial_folder(row["trial"])))
     if selection["trial"] is None or all(run.test(cell, dataset) for dataset in run.plan.tests(cell)):
         return True
     files = selection.get("files") or {}
@@ -134,8 +134,8 @@ def _select(run: Run, cell: Cell, ended: list[dict[str, Any]], before: Mapping[s
 def _best(
     run: Run, cell: Cell, usable: list[dict[str, Any]], before: Mapping[str, Any] | None, select_by: SelectBy
 ) -> tuple[tuple[dict[str, Any], Checkpoint] | None, list[str]]:
-    """The trial and checkpoint of greatest merit whose files are intact, if any, and what is wrong with better ones."""
-    found = [(row, one) for row in usable for one in sound(run.trial_folder(row["trial"]))]
+    """The trial and checkpoint that ranks first whose files are intact, if any, and what is wrong with better ones."""
+    found = [(row, one) for row in usable for one in with_weights(run.trial_folder(row["trial"]))]
     owner = [row for row in usable if before and before.get("files") and row["trial"] == before["trial"]]
     if before and owner:
         report = {"report": before["checkpoint_report"], "em@10_computed": True}
@@ -143,9 +143,9 @@ def _best(
         # A cell that is taken from another run has no other checkpoints.
         found.append((owner[0], Checkpoint(run.cell_folder(cell) / "best", report, None, before["files"])))
     faults: list[str] = []
-    for row, one in sorted(found, key=lambda pair: (merit(pair[1].report, select_by), pair[0]["number"])):
+    for row, one in sorted(found, key=lambda pair: (rank_key(pair[1].report, select_by), pair[0]["number"])):
         if (damage := one.damage()) is None:
-            return (row, one), faults + _gone(usable, found, select_by, merit(one.report, select_by))
+            return (row, one), faults + _gone(usable, found, select_by, rank_key(one.report, select_by))
         faults.append(f"the checkpoint of report {one.report['report']} of {row['trial']} is damaged ({damage})")
     return None, faults + _gone(usable, found, select_by, None)
 
@@ -156,19 +156,19 @@ def _gone(
     select_by: SelectBy,
     chosen: tuple[float, float] | None,
 ) -> list[str]:
-    """Best checkpoints of trials that are missing although they are of greater merit than the chosen one."""
+    """Best checkpoints of trials that are missing although they rank before the chosen one."""
     there = {(row["trial"], one.report["report"]) for row, one in found}
     return [
         f"the checkpoint of report {row['best_report']} of {row['trial']} is gone"
         for row in usable
         if (row["trial"], row["best_report"]) not in there
-        and (chosen is None or _merit_of_trial(row, select_by) < chosen)
+        and (chosen is None or _rank_of_trial(row, select_by) < chosen)
     ]
 
 
-def _merit_of_trial(row: Mapping[str, Any], select_by: SelectBy) -> tuple[float, float]:
+def _rank_of_trial(row: Mapping[str, Any], select_by: SelectBy) -> tuple[float, float]:
     report = {"validation_loss": row["best_loss"], "em@10": row["best_em@10"], "em@10_computed": True}
-    return merit(report, select_by)
+    return rank_key(report, select_by)
 
 
 def _replace(

@@ -113,7 +113,7 @@ def _wrong_argument(value: Any, depth: int) -> str | None:
 
 
 def in_range(value: float) -> bool:
-    """Whether a number is nought, or neither so large nor so small that products of it are no numbers."""
+    """Whether a number is zero, or neither so large nor so small that products of it are no numbers."""
     if isinstance(value, int):
         return abs(value) <= LARGEST_WHOLE
     return math.isfinite(value) and (value == 0 or SMALLEST <= abs(value) <= LARGEST)

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from raypeft.runs.checkpoints import merit, sound
+from raypeft.runs.checkpoints import rank_key, with_weights
 from raypeft.runs.folder import Run
 from raypeft.runs.records import USABLE
 
@@ -18,10 +18,10 @@ def keep_best(run: Run, ended: Iterable[Mapping[str, Any]]) -> None:
     """
     rows, select_by = list(ended), run.plan.resolved.study.validation.select_by
     usable = [
-        (merit(one.report, select_by), row["number"], one.order, one.path)
+        (rank_key(one.report, select_by), row["number"], one.order, one.path)
         for row in rows
         if row["state"] in USABLE
-        for one in sound(run.trial_folder(row["trial"]))
+        for one in with_weights(run.trial_folder(row["trial"]))
     ]
     best = min(usable, default=None)
     for row in rows:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raypeft.modeling.loading import Base, load_base
-from raypeft.runs.checkpoints import last, last_intact, prune, seal, sealed, sound
+from raypeft.runs.checkpoints import last, last_intact, prune, seal, sealed, with_weights
 from raypeft.spec.plan import Plan
 from raypeft.training.data import TrialData, trial_data
 from raypeft.training.trial import train
@@ -72,7 +72,7 @@ def test_a_checkpoint_between_reports_is_the_last_and_never_the_best(tmp_path: P
     between = written(tmp_path, 2, {"step": 23})
     newest = last(tmp_path)
     assert newest is not None and newest.path == between and newest.since == {"step": 23}
-    assert [one.path.name for one in sound(tmp_path)] == ["checkpoint-10", "checkpoint-20"]
+    assert [one.path.name for one in with_weights(tmp_path)] == ["checkpoint-10", "checkpoint-20"]
     prune(tmp_path, "loss")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-20", "checkpoint-23"]
 

@@ -11,7 +11,7 @@ from raypeft.data import items, sources
 from raypeft.evaluation.jobs import jobs_of
 from raypeft.output.files import append_line, read_json, write_json, write_text
 from raypeft.pipeline import failures
-from raypeft.runs.checkpoints import best, last, merit, prune, seal, sound
+from raypeft.runs.checkpoints import best, last, prune, rank_key, seal, with_weights
 from raypeft.runs.folder import Run
 from raypeft.runs.selection import select, stands
 from raypeft.spec.plan import Cell
@@ -60,7 +60,7 @@ def ended(
     for row in reports:
         checkpoint(run, cell, number, row)
     select_by = run.plan.resolved.study.validation.select_by
-    top = min(reports, key=lambda row: merit(row, select_by), default=report(3, 1.0))
+    top = min(reports, key=lambda row: rank_key(row, select_by), default=report(3, 1.0))
     append_line(
         run.trials_file,
         {
@@ -281,8 +281,8 @@ def test_an_unsealed_checkpoint_does_not_count(run: Run) -> None:
     folder = checkpoint_1.parent
     write_text(folder / "checkpoint-99" / "adapter_model.safetensors", "half written")
     write_text(folder / "checkpoint-98" / "report.json", '{"report": 9')
-    assert [(one.path, one.report) for one in sound(folder)] == [(checkpoint_1, report(1, 0.5))]
-    assert best(folder, "loss") == last(folder) == sound(folder)[0]
+    assert [(one.path, one.report) for one in with_weights(folder)] == [(checkpoint_1, report(1, 0.5))]
+    assert best(folder, "loss") == last(folder) == with_weights(folder)[0]
     assert best(folder / "absent", "loss") is last(folder / "absent") is None
 
 
@@ -297,4 +297,4 @@ def test_the_best_and_the_last_checkpoint_are_kept(run: Run) -> None:
 def test_reports_stand_in_the_order_of_their_numbers(run: Run) -> None:
     for number in (10, 9, 2):
         checkpoint(run, CELL, 0, report(number, 1.0))
-    assert [one.report["report"] for one in sound(run.trial_folder(CELL.trial_name(0)))] == [2, 9, 10]
+    assert [one.report["report"] for one in with_weights(run.trial_folder(CELL.trial_name(0)))] == [2, 9, 10]
