@@ -91,7 +91,7 @@ def test_a_plan_with_other_settings(call: Call, no_gpu: None) -> None:
     settings += ["protocol={stop_rule: package, padding: full}"]
     out = call("study", "quickstart", "--plan", *arguments, *(f"--set={setting}" for setting in settings)).out
     assert out.splitlines()[3:-4] == [
-        "tiny-decoder  snippets  lora            2   0.01        0.7         0.6  framework  "
+        "tiny-decoder  snippets  lora            2   0.01        0.7         0.7  framework  "
         "target_modules, r, lora_alpha, lora_dropout, learning_rate",
         "",
         "Trial      at most 3 epochs: 15 reports (every 0.2 epoch) and one before training",
