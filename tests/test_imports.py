@@ -10,7 +10,7 @@ import pytest
 
 from raypeft.execution.importing import ROOT
 
-HEAVY = {"torch", "ray", "transformers", "peft", "optuna", "numpy", "matplotlib"}
+HEAVY = {"torch", "ray", "transformers", "peft", "optuna", "numpy", "matplotlib", "pandas", "datasets"}
 RUN = """
 import json, sys
 sys.argv = ["raypeft", *sys.argv[1:]]
