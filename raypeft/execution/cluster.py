@@ -1,6 +1,7 @@
 """Starting Ray on this machine, or joining a running cluster."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 from raypeft.execution import temporary
 from raypeft.execution.environment import WORKING_DIRECTORY, closed
 from raypeft.execution.interruption import Interruption
-from raypeft.execution.processes import kill, started_here
+from raypeft.execution.processes import kill
 from raypeft.execution.progress import Progress
 
 OBJECT_STORE = 256 * 2**20
 HERE = "127.0.0.1"
+_killed = threading.Event()  # whether Ray was killed in this process, and does not know it yet
 
 
 @contextmanager
@@ -62,7 +64,9 @@ def _running(address: str | None, folder: Path, progress: Progress, interruption
     except KeyboardInterrupt:
         if address is None:
             # Faster than Ray's own end, during which a further SIGTERM would kill this process before it has cleaned up
-            kill(started_here())
+            temporary.record(folder)
+            kill(temporary.processes(folder))
+            _killed.set()
             interruption.abrupt = True
         raise
     finally:
@@ -79,8 +83,9 @@ def _start(address: str | None, folder: Path) -> Any:
     """
     import ray
 
-    if ray.is_initialized() and not started_here():
-        ray.shutdown()  # of an interrupted run in this process, whose Ray was killed
+    if _killed.is_set():
+        ray.shutdown()  # what is left of an interrupted run in this process
+        _killed.clear()
     directory = os.getcwd()
     with chdir(folder):
         if address is not None:

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from pydantic import BaseModel, ConfigDict
 
 from raypeft.errors import UserError
@@ -30,12 +31,14 @@ class Mark(BaseModel):
     Attributes:
         maker: the process that made it.
         processes: those that were started for it.
+        others: those that the maker had started before, which are none of its.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     maker: Identity
     processes: list[Identity] = []
+    others: list[Identity] = []
 
 
 def base() -> Path:
@@ -72,21 +75,28 @@ def make() -> Path:
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         (folder / RAY).mkdir()
-        _write(folder, Mark(maker=Identity.here()))
+        _write(folder, Mark(maker=Identity.here(), others=identities(started_here())))
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}", where=str(place), hint=_HINT) from error
     return folder
 
 
 def record(folder: Path) -> None:
-    """Write down which processes have been started from this one, so that it, or a later one, can end them."""
+    """Write down which processes have been started from this one since `make`: for it, or a later one, to end them."""
     with _one_at_a_time:
         mark = read(folder)
         if mark is None or mark.maker.pid != os.getpid():
             return
+        others = {process.pid for one in mark.others if (process := one.find())}
         known = set(mark.processes)
-        if new := [one for one in identities(started_here()) if one not in known]:
+        if new := [one for one in identities(started_here()) if one not in known and one.pid not in others]:
             _write(folder, mark.model_copy(update={"processes": [*mark.processes, *new]}))
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    """Those that are recorded of a folder and have not ended."""
+    mark = read(folder)
+    return [process for one in mark.processes if (process := one.find())] if mark else []
 
 
 def read(folder: Path) -> Mark | None:
@@ -115,7 +125,7 @@ def remove(folder: Path) -> None:
     if maker is not None and maker.pid != os.getpid():
         return
     deadline = time.monotonic() + GONE_IN_SECONDS
-    kill([process for one in mark.processes if (process := one.find())], GONE_IN_SECONDS)
+    kill(processes(folder), GONE_IN_SECONDS)
     with _one_at_a_time:
         shutil.rmtree(folder, ignore_errors=True)
         while folder.exists() and time.monotonic() < deadline:

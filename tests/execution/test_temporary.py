@@ -103,15 +103,17 @@ def test_nothing_else_is_removed_whatever_a_run_folder_names(
     subprocess.run(["rm", "-r", str(left)], check=True)
 
 
-def test_started_processes_are_written_down(sleeper: subprocess.Popen[bytes]) -> None:
+def test_processes_that_are_started_afterwards_are_written_down(sleeper: subprocess.Popen[bytes]) -> None:
+    """What a notebook has started before its study is none of the study's."""
     folder = temporary.make()
-    temporary.record(folder)
-    mark = temporary.read(folder)
-    assert mark is not None and mark.maker.pid == os.getpid()
-    assert sleeper.pid in {one.pid for one in mark.processes}
-    (folder / temporary.MARK).write_text(mark.model_copy(update={"processes": []}).model_dump_json())
-    temporary.remove(folder)
-    assert sleeper.poll() is None  # of this process, and not of the folder
+    with subprocess.Popen(SLEEP) as later:
+        temporary.record(folder)
+        mark = temporary.read(folder)
+        assert mark is not None and mark.maker.pid == os.getpid()
+        pids = {one.pid for one in mark.processes}
+        assert later.pid in pids and sleeper.pid not in pids
+        temporary.remove(folder)
+        assert later.wait(timeout=20) == -9 and sleeper.poll() is None and not folder.exists()
 
 
 @pytest.mark.parametrize(("name", "variable"), [("RAY_TMPDIR", "RAY_TMPDIR"), ("TMPDIR", None)])
