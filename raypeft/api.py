@@ -9,31 +9,28 @@ run.tests()
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from raypeft.errors import UserError
-from raypeft.output.console import say, terminal
-from raypeft.output.files import write_text
+from raypeft.output.console import terminal
 from raypeft.planning import StudyPlan, planned
 from raypeft.runs import folder as run_folder
+from raypeft.runs.folder import find_cell
 from raypeft.runs.reuse import runs_in, siblings
 from raypeft.spec.loading import find
-from raypeft.spec.plan import STAGES, Cell
-from raypeft.spec.resolve import ResolvedStudy, adopted, differences, resolve
+from raypeft.spec.plan import STAGES
+from raypeft.spec.resolve import ResolvedStudy, resolve
+from raypeft.spec.values import quoted
 
 if TYPE_CHECKING:
     import pandas
 
     from raypeft.recommendation.choice import Recommendation
-
-ANEW = "Start anew with --fresh, or keep both with another --out."
 
 
 @dataclass(frozen=True)
@@ -143,12 +140,15 @@ class Study:
         from raypeft.execution.owner import owned
         from raypeft.hub.study import check_places
 
+        if unknown := set(stages) - set(STAGES):
+            hint = f"Stages: {', '.join(STAGES)}"
+            raise UserError(f"unknown stage {quoted(sorted(unknown)[0])}", where="--stage", hint=hint)
         folder, console = Path(out or self.folder), console or terminal()
         sources = self._sources(folder, reuse, beside=beside)
         check_places(self.resolved, str(self.file))
         check_versions()
         with owned(folder, console) as (interruption, ownership):
-            _prepare(folder, self.resolved, console, fresh=fresh)
+            pipeline.prepare(folder, self.resolved, console, fresh=fresh)
             try:
                 failed = pipeline.study(
                     self.resolved,
@@ -202,10 +202,6 @@ class Run:
     def folder(self) -> Path:
         """The run folder."""
         return self.files.folder
-
-    @cached_property
-    def _cells(self) -> dict[str, Cell]:
-        return {cell.id: cell for cell in self.files.plan.cells}
 
     def trials(self) -> "pandas.DataFrame":
         """One row a trial that has begun: cell, hyperparameters, best loss, EM@10, state and reason it ended."""
@@ -276,13 +272,13 @@ class Run:
         """One row a test item of a cell: its prompt, reference, and candidates with scores, best first.
 
         Args:
-            cell: `model/dataset/technique`.
+            cell: `model/dataset/technique`, or as many of these as tell it apart.
             dataset: which test set, where a joint data set has several.
 
         Raises:
             UserError: the run has no such cell.
         """
-        return _frame(self.files.predictions(self.files.predictions_file(self._cell(cell), dataset)))
+        return _frame(self.files.predictions(self.files.predictions_file(find_cell(self.files, cell), dataset)))
 
     def recommend(
         self, gpu_memory_gb: float | None = None, hours: float | None = None, *, model: str | None = None
@@ -310,7 +306,7 @@ class Run:
         """A cell's selected model, ready to generate, and its tokenizer.
 
         Args:
-            cell: `model/dataset/technique`.
+            cell: `model/dataset/technique`, or as many of these as tell it apart.
             trust_remote_code: whether code may run that the model brings along.
 
         Returns:
@@ -323,7 +319,7 @@ class Run:
         from raypeft.modeling.loading import discard_warm, study_base
         from raypeft.runs.selection import check_consent, selected
 
-        chosen = self._cell(cell)
+        chosen = find_cell(self.files, cell)
         check_consent(self.files, chosen, given=trust_remote_code)
         selected(self.files, chosen)
         resolved = self.files.plan.resolved
@@ -332,11 +328,6 @@ class Run:
         model = with_saved(base, resolved.techniques[chosen.technique], self.files.cell_folder(chosen) / "best")
         discard_warm()  # nobody else may use what the adapter is now part of
         return model.eval(), base.tokenizer
-
-    def _cell(self, name: str) -> Cell:
-        if name not in self._cells:
-            raise UserError(f"{name!r} is none of the run's cells", hint="\n".join(self._cells))
-        return self._cells[name]
 
 
 def _written(settings: Mapping[str, Any]) -> list[str]:
@@ -348,52 +339,3 @@ def _frame(rows: Iterable[Mapping[str, Any]]) -> "pandas.DataFrame":
     import pandas
 
     return pandas.DataFrame(list(rows))
-
-
-def _prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: bool) -> None:
-    """See that a folder that this process owns can take the run of a study, or go on with it."""
-    from raypeft.execution.owner import FILES
-
-    run = run_folder.Run(folder)
-    if fresh and run.study_file.exists():
-        _clear(folder, FILES)
-    if not run.study_file.exists():
-        if run.reports_file.exists():
-            raise UserError("its study.yaml is gone", where=str(folder), hint=f"Restore it. {ANEW}")
-        if any(path.name not in FILES for path in folder.iterdir()):
-            raise UserError(
-                "is not empty and holds no run", where=str(folder), hint="Choose another folder with --out."
-            )
-        return
-    if not run.begun:
-        # It was refused for its data, models, techniques or the GPU, or interrupted at once.
-        for file in (run.manifest_file, run.optuna_file, run.study_file):
-            file.unlink(missing_ok=True)
-        return
-    try:
-        frozen = ResolvedStudy.load(run.study_file)
-    except UserError as error:
-        raise UserError(f"its study cannot be read\n{error}", where=str(folder), hint=ANEW) from error
-    if changes := differences(frozen, resolved):
-        raise UserError(
-            "holds a run of another version of this study:\n" + "\n".join(f"  {change}" for change in changes),
-            where=str(folder),
-            hint=ANEW,
-        )
-    if news := adopted(frozen, resolved):
-        write_text(run.study_file, resolved.dump())
-        for line in news:
-            run.note(line)
-            say(console, line)
-    say(console, f"Going on with the run in {folder}")
-
-
-def _clear(folder: Path, kept: Sequence[str]) -> None:
-    """Remove all that a run folder holds; who owns it, goes on owning it. The study goes last."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == "study.yaml"):
-        if path.name in kept:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

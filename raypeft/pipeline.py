@@ -1,15 +1,19 @@
 """The whole of a study: plan, sweep, select, evaluate, report."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from raypeft.errors import UserError
 from raypeft.execution import temporary
 from raypeft.execution.dashboard import announced
 from raypeft.execution.interruption import Interruption
+from raypeft.execution.owner import FILES
 from raypeft.execution.progress import Progress
 from raypeft.hub.fetching import provide
+from raypeft.output.console import say
 from raypeft.output.files import write_text
 from raypeft.report import is_current, write
 from raypeft.runs.folder import Run
@@ -20,7 +24,9 @@ from raypeft.runs.recovery import mend
 from raypeft.runs.reuse import other_versions, reuse
 from raypeft.runs.selection import select, stands
 from raypeft.spec.plan import STAGES, Plan
-from raypeft.spec.resolve import ResolvedStudy
+from raypeft.spec.resolve import ResolvedStudy, adopted, differences
+
+ANEW = "Start anew with --fresh, or keep both with another --out."
 
 
 def study(
@@ -119,3 +125,60 @@ def failures(run: Run) -> list[str]:
         if (selection := run.selection(cell)) and selection["trial"] is None
     ]
     return failed + [f"see {path}" for path in sorted(run.folder.glob("[ci]*/**/*.error.json"))]
+
+
+def prepare(folder: Path, resolved: ResolvedStudy, console: Console, *, fresh: bool) -> None:
+    """See that a folder that this process owns can take the run of a study, or go on with it.
+
+    Args:
+        folder: the run folder.
+        resolved: the study.
+        console: where it is said what is gone on with.
+        fresh: remove what the folder holds.
+
+    Raises:
+        UserError: it holds something else, or a run of another version of the study.
+    """
+    run = Run(folder)
+    if fresh and run.study_file.exists():
+        _clear(folder)
+    if not run.study_file.exists():
+        if run.reports_file.exists():
+            raise UserError("its study.yaml is gone", where=str(folder), hint=f"Restore it. {ANEW}")
+        if any(path.name not in FILES for path in folder.iterdir()):
+            raise UserError(
+                "is not empty and holds no run", where=str(folder), hint="Choose another folder with --out."
+            )
+        return
+    if not run.begun:
+        # It was refused for its data, models, techniques or the GPU, or interrupted at once.
+        for file in (run.manifest_file, run.optuna_file, run.study_file):
+            file.unlink(missing_ok=True)
+        return
+    try:
+        frozen = ResolvedStudy.load(run.study_file)
+    except UserError as error:
+        raise UserError(f"its study cannot be read\n{error}", where=str(folder), hint=ANEW) from error
+    if changes := differences(frozen, resolved):
+        raise UserError(
+            "holds a run of another version of this study:\n" + "\n".join(f"  {change}" for change in changes),
+            where=str(folder),
+            hint=ANEW,
+        )
+    if news := adopted(frozen, resolved):
+        write_text(run.study_file, resolved.dump())
+        for line in news:
+            run.note(line)
+            say(console, line)
+    say(console, f"Going on with the run in {folder}")
+
+
+def _clear(folder: Path) -> None:
+    """Remove all that a run folder holds; who owns it, goes on owning it. The study goes last."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == "study.yaml"):
+        if path.name in FILES:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

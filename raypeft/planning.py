@@ -82,8 +82,7 @@ class StudyPlan:
     @property
     def hours(self) -> float:
         """Expected hours of all of it, on one card or on this machine's processor."""
-        cells = sum(self.cost.cell_seconds(cell) for cell in self.plan.cells)
-        return (cells + sum(map(self.cost.icl_seconds, self.plan.icl_jobs))) * self.cost.share / HOUR
+        return self.cost.seconds() * self.cost.share / HOUR
 
     @cached_property
     def table(self) -> LinesTable:
@@ -244,12 +243,11 @@ def _left(cost: Cost, found: Outlook) -> list[str]:
 def _time(cost: Cost, folder: Path) -> list[str]:
     """Hours: expected, at most, and what they rest on; without measured trials also those of the paper's card."""
     plan = cost.plan
-    cells = sum(cost.cell_seconds(cell) for cell in plan.cells)
-    longest = sum(cost.cell_seconds(cell, plan.reports) for cell in plan.cells)
+    expected, longest = cost.seconds(), cost.seconds(plan.reports)
     icl = sum(map(cost.icl_seconds, plan.icl_jobs))
     icl_part = f", {_hours(icl * cost.share)} of them for ICL" if plan.icl_jobs else ""
-    longest_part = f"; {_hours((longest + icl) * cost.share)} if no trial is stopped early" if longest > cells else ""
-    lines = [f"Time       about {_hours((cells + icl) * cost.share)} hours{icl_part}{longest_part}"]
+    longest_part = f"; {_hours(longest * cost.share)} if no trial is stopped early" if longest > expected else ""
+    lines = [f"Time       about {_hours(expected * cost.share)} hours{icl_part}{longest_part}"]
     if cost.pace.trials:
         return [*lines, f"           at the pace of {cost.pace.trials} measured trials in {folder}"]
     one = "one " if cost.machine.gpu else ""
@@ -258,8 +256,7 @@ def _time(cost: Cost, folder: Path) -> list[str]:
     )
     if cost.machine != PAPER:
         there = replace(cost, machine=PAPER)
-        seconds = sum(map(there.cell_seconds, plan.cells)) + sum(map(there.icl_seconds, plan.icl_jobs))
-        lines.append(f"           about {_hours(seconds * there.share)} on one {PAPER.name}, the paper's card")
+        lines.append(f"           about {_hours(there.seconds() * there.share)} on one {PAPER.name}, the paper's card")
     return lines
 
 

@@ -8,12 +8,11 @@ import typer
 
 from raypeft.errors import UserError
 from raypeft.output.text import one_line
-from raypeft.runs.folder import Run
+from raypeft.runs.folder import Run, find_cell
 from raypeft.spec.plan import Cell
 from raypeft.spec.values import quoted, shortened
 
 RUNS = Path("runs")
-MOST_LISTED = 20  # cells in a message
 SHOWN, LONGEST = 10, 300  # faults of a run, and characters of one
 _read: list[Run] = []  # by the command in hand, whose end says what was damaged
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="a run folder, or the name of a study run in ./runs")]
@@ -72,23 +71,6 @@ def say_faults() -> None:
             echo(f"raypeft: {one_line(line)[:LONGEST]}", err=True)
         if any(fault.mendable for fault in run.reading.faults.values()):
             echo("What is damaged is left out. raypeft study mends it, or says what it cannot mend.", err=True)
-
-
-def find_cell(run: Run, text: str) -> Cell:
-    """The one cell of a run that has every `/`-separated part of `text` as its model, dataset or technique.
-
-    Raises:
-        UserError: no cell or several have them; the message lists those there are.
-    """
-    wanted = {part for part in text.split("/") if part}
-    found = [cell for cell in run.plan.cells if wanted <= {cell.model, cell.dataset, cell.technique}]
-    if len(found) == 1:
-        return found[0]
-    what = "could be any of" if found else "is none of"
-    cells = found or run.plan.cells
-    listed = [f"  {cell.id}" for cell in cells[:MOST_LISTED]]
-    listed += [f"  and {len(cells) - MOST_LISTED} more"] * (len(cells) > MOST_LISTED)
-    raise UserError(f"{quoted(text)} {what} the cells\n" + "\n".join(listed))
 
 
 def find_trial(run: Run, text: str) -> tuple[Cell, int]:

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from raypeft.cli.arguments import CellArgument, JsonOption, RunArgument, TrustOption, find_cell, find_run
+from raypeft.cli.arguments import CellArgument, JsonOption, RunArgument, TrustOption, find_run
 from raypeft.errors import UserError
 from raypeft.execution.guards import check_versions
 from raypeft.output.console import counting, echo, echo_json, echo_lines
 from raypeft.output.text import one_line, printable
+from raypeft.runs.folder import find_cell
 
 
 def generate(

@@ -15,6 +15,10 @@ from raypeft.output.files import is_writable
 from raypeft.output.text import duration
 from raypeft.report.numbers.gather import Numbers, gather
 
+if TYPE_CHECKING:
+    from raypeft.recommendation.candidates import Candidate, Limits
+    from raypeft.recommendation.choice import Recommendation
+
 
 class Format(StrEnum):
     """What a report is written as."""
@@ -38,11 +42,6 @@ def report(
         hint = "Copy the run, and report on the copy."
         raise UserError("cannot be written", where=str(found.report_folder), hint=hint)
     echo((write if as_format is Format.HTML else write_peft)(found))
-
-
-if TYPE_CHECKING:
-    from raypeft.recommendation.candidates import Candidate, Limits
-    from raypeft.recommendation.choice import Recommendation
 
 
 def recommend(

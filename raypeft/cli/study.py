@@ -9,12 +9,10 @@ import typer
 
 from raypeft.api import Study
 from raypeft.cli.arguments import usable
-from raypeft.errors import UserError
 from raypeft.execution.interruption import CODE as INTERRUPTED
 from raypeft.execution.interruption import Abrupt
 from raypeft.output.console import echo, say, terminal
 from raypeft.spec.plan import STAGES
-from raypeft.spec.values import quoted
 
 FAILED = 3
 
@@ -57,14 +55,14 @@ def study(
         for line in asked.plan(folder, reuse=places, beside=not no_reuse, fresh=fresh).lines:
             echo(line)
         return
-    stages, console = _stages(stage), terminal()
+    console = terminal()
     try:
         run = asked.run(
             folder,
             fresh=fresh,
             reuse=places,
             beside=not no_reuse,
-            stages=stages,
+            stages=tuple(stage or STAGES),
             ray_address=ray_address,
             console=console,
         )
@@ -79,11 +77,3 @@ def study(
         for line in run.failures:
             say(console, f"  {line}")
         raise typer.Exit(FAILED)
-
-
-def _stages(stage: list[str] | None) -> tuple[str, ...]:
-    if unknown := set(stage or ()) - set(STAGES):
-        raise UserError(
-            f"unknown stage {quoted(sorted(unknown)[0])}", where="--stage", hint=f"Stages: {', '.join(STAGES)}"
-        )
-    return tuple(stage) if stage else STAGES

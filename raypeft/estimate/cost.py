@@ -111,6 +111,11 @@ class Cost:
         tests = sum(self.test_seconds(cell, dataset) for dataset in self.plan.tests(cell))
         return self.plan.resolved.study.trials * self.trial_seconds(cell, reports) + tests
 
+    def seconds(self, reports: float | None = None) -> float:
+        """Everything: all cells and in-context-learning runs."""
+        cells = sum(self.cell_seconds(cell, reports) for cell in self.plan.cells)
+        return cells + sum(map(self.icl_seconds, self.plan.icl_jobs))
+
     def run_bytes(self) -> float:
         """The most that the run folder comes to hold: checkpoints, selected weights, predictions."""
         predictions = sum(self._prediction_bytes(job.dataset) for job in self.plan.icl_jobs)

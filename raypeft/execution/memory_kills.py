@@ -14,11 +14,7 @@ def is_memory_kill(error: object) -> bool:
 
 
 def take_memory_kills_for_deaths() -> None:
-    """Have Ray Tune see a worker that the memory monitor has killed as one that died, which it is.
-
-    Ray raises `OutOfMemoryError` then, which is no `RayActorError`, so that Tune would end the whole search with
-    "Caught unexpected exception" (Ray 2.60, `RayActorManager._actor_task_failed`).
-    """
+    """Have Ray Tune see a worker that the memory monitor has killed as one that died, which it is."""
     from ray.exceptions import OutOfMemoryError, RayActorError
 
     if not issubclass(OutOfMemoryError, RayActorError):

@@ -26,6 +26,9 @@ from raypeft.runs.reading import (
 )
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import ResolvedStudy
+from raypeft.spec.values import quoted
+
+MOST_LISTED = 20  # cells in a message
 
 
 @dataclass(frozen=True)
@@ -261,6 +264,23 @@ class Run:
         if self._trials.get(row["trial"]) != (row["cell"], row["number"]):
             raise Damaged(f"{row['trial']} is no trial of this run")
         return row
+
+
+def find_cell(run: Run, text: str) -> Cell:
+    """The one cell of a run that has every `/`-separated part of `text` as its model, dataset or technique.
+
+    Raises:
+        UserError: no cell or several have them; the message lists those there are.
+    """
+    wanted = {part for part in text.split("/") if part}
+    found = [cell for cell in run.plan.cells if wanted <= {cell.model, cell.dataset, cell.technique}]
+    if len(found) == 1:
+        return found[0]
+    what = "could be any of" if found else "is none of"
+    cells = found or run.plan.cells
+    listed = [f"  {cell.id}" for cell in cells[:MOST_LISTED]]
+    listed += [f"  and {len(cells) - MOST_LISTED} more"] * (len(cells) > MOST_LISTED)
+    raise UserError(f"{quoted(text)} {what} the cells\n" + "\n".join(listed))
 
 
 def scores_file(predictions: Path) -> Path:
