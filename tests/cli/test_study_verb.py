@@ -29,8 +29,8 @@ tiny-decoder          snippets  prefix_tuning       3   0.01        0.7         
 tiny-encoder-decoder  snippets  full                3   0.01        0.7         0.7  framework  learning_rate
 tiny-encoder-decoder  snippets  lora                3   0.01        0.7         0.7  framework  target_modules, r, lora_alpha, lora_dropout, learning_rate
 tiny-encoder-decoder  snippets  ia3                 3   0.01        0.7         0.7  framework  learning_rate
-tiny-encoder-decoder  snippets  prompt_tuning       3   0.01        0.7         0.7  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
-tiny-encoder-decoder  snippets  prefix_tuning       3   0.01        0.7         0.7  framework  num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  prompt_tuning       3   0.01        0.7         0.8  framework  prompt_tuning_init, num_virtual_tokens, learning_rate
+tiny-encoder-decoder  snippets  prefix_tuning       3   0.01        0.7         0.8  framework  num_virtual_tokens, learning_rate
 
 Trial      at most 3 epochs: 15 reports (every 0.2 epoch) and one before training
 Memory     estimated for a CPU, the largest trial of each cell with all items at the token limits
