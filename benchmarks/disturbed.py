@@ -155,10 +155,10 @@ class Disturbed:
     def _reported(self) -> dict[str, int]:
         """The last report of each trial that has not ended."""
         ended = self._ended()
-        return {row["trial"]: row["report"] for row in self.run.reports() if row["trial"] not in ended}
+        return {row.trial: row.report for row in self.run.reports() if row.trial not in ended}
 
     def _ended(self) -> set[str]:
-        return {row["trial"] for row in self.run.trials()}
+        return {row.trial for row in self.run.trials()}
 
     def _check_checkpoints(self, reported: dict[str, int]) -> None:
         """What was reported before a kill is in a checkpoint, so that at most the interval after it is lost.
@@ -167,7 +167,7 @@ class Disturbed:
         """
         for trial, report in reported.items():
             newest = last(self.run.trial_folder(trial))
-            there = newest is not None and newest.report["report"] >= report
+            there = newest is not None and newest.order[0] >= report
             assert there or trial in self._ended(), (trial, report, newest)
 
     def end_driver(self, process: subprocess.Popen[str], number: signal.Signals) -> None:
@@ -222,9 +222,9 @@ def attempts(run: Run, trial: str) -> list[list[int]]:
 def outcome(run: Run) -> dict[str, Any]:
     """All that a run has found, without what depends on the clock."""
     return {
-        "trials": {row["trial"]: steady(row) for row in run.trials()},
-        "reports": {(row["trial"], row["report"]): steady(row) for row in run.reports()},
-        "order": [(row["trial"], row["report"]) for row in run.reports()],
+        "trials": {row.trial: steady(row.content()) for row in run.trials()},
+        "reports": {(row.trial, row.report): steady(row.content()) for row in run.reports()},
+        "order": [(row.trial, row.report) for row in run.reports()],
         "selections": {cell.id: steady(run.selection(cell)) for cell in run.plan.cells},
         "results": {str(path.relative_to(run.folder)): steady(content) for path, content in _results(run)},
         "tables": {path.name: _table(path) for path in sorted((run.report_folder / "tables").glob("*.csv"))},

@@ -90,7 +90,15 @@ def measure(model: str, technique: str, settings: list[str], data: str, output: 
     spec, reports = plan.resolved.techniques[cell.technique], [{"end": "oom"}]
     with suppress(torch.OutOfMemoryError):
         base = study_base(plan.resolved, cell)
-        train(plan, base, trial_data(plan, base, "long"), spec, spec.paper, Path(output), reports.append)
+        train(
+            plan,
+            base,
+            trial_data(plan, base, "long"),
+            spec,
+            spec.paper,
+            Path(output),
+            lambda said: reports.append(said.content()),
+        )
     last = reports[-1]
     if (end := last.get("end", "oom")) not in ("finished", "oom"):
         raise RuntimeError(f"the trial ended as {end}")

@@ -56,7 +56,15 @@ def reports_of(plan: Plan, technique: str) -> list[dict[str, Any]]:
     reports: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         point = plan.resolved.points[technique]
-        train(plan, base, trial_data(plan, base, "own"), spec, point, Path(folder), reports.append)
+        train(
+            plan,
+            base,
+            trial_data(plan, base, "own"),
+            spec,
+            point,
+            Path(folder),
+            lambda said: reports.append(said.content()),
+        )
     return reports
 
 

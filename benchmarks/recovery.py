@@ -40,7 +40,7 @@ def main() -> None:
             run.finish()
         seconds.append(round(time.monotonic() - began))
     expected, found = outcome(calm.run), outcome(disturbed.run)
-    names = [row["trial"] for row in disturbed.run.trials()]
+    names = [row.trial for row in disturbed.run.trials()]
     known = [[numbers for numbers in attempts(disturbed.run, name) if numbers] for name in names]
     figures = {
         **vars(disturbed.figures),

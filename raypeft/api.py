@@ -220,8 +220,8 @@ class Run:
     def reports(self) -> "pandas.DataFrame":
         """One row a report, in the order of their arrival (`reports.jsonl`)."""
         return _frame(
-            {key: value for key, value in row.items() if key not in ("format", "hyperparameters")}
-            for row in self.files.reports()
+            {key: value for key, value in report.content().items() if key not in ("format", "hyperparameters")}
+            for report in self.files.reports()
         )
 
     def cells(self) -> "pandas.DataFrame":
@@ -237,13 +237,13 @@ class Run:
                 "state": row.state,
                 "note": row.note,
                 "trials": sum(row.trials.values()),
-                "selected": row.selection.get("trial"),
-                "validation_loss": row.selection.get("validation_loss"),
-                "validation_em@10": row.selection.get("em@10"),
-                "trainable_parameters": row.selection.get("trainable_parameters"),
-                "peak_memory_mib": row.selection.get("peak_memory_mib"),
-                "training_seconds": row.selection.get("training_seconds"),
-                **row.selection.get("hyperparameters", {}),
+                "selected": row.selection.trial,
+                "validation_loss": row.selection.validation_loss,
+                "validation_em@10": row.selection.em10,
+                "trainable_parameters": row.selection.trainable_parameters,
+                "peak_memory_mib": row.selection.peak_memory_mib,
+                "training_seconds": row.selection.training_seconds,
+                **row.selection.point,
             }
             for row in gather(self.files).searched
         )
@@ -263,7 +263,7 @@ class Run:
         from raypeft.report.numbers.metrics import flatten
 
         return _frame(
-            {**asdict(job), "items": result["metrics"]["items"], **flatten(result["metrics"])}
+            {**asdict(job), "items": result.items, **flatten(result.metrics)}
             for job in self.files.plan.icl_jobs
             if (result := self.files.icl(job))
         )
@@ -278,7 +278,8 @@ class Run:
         Raises:
             UserError: the run has no such cell.
         """
-        return _frame(self.files.predictions(self.files.predictions_file(find_cell(self.files, cell), dataset)))
+        file = self.files.predictions_file(find_cell(self.files, cell), dataset)
+        return _frame(row.content() for row in self.files.predictions(file))
 
     def recommend(
         self, gpu_memory_gb: float | None = None, hours: float | None = None, *, model: str | None = None

@@ -66,14 +66,14 @@ def study(
     repairs = mend(run)
     if set(stages) != {"report"}:
         temporary.base()  # before anything is fetched
-    revisions = provide(resolved.pinned(run.manifest().get("revisions", {})), console)
+    revisions = provide(resolved.pinned(run.manifest().revisions), console)
     write_manifest(run, revisions, elsewhere=ray_address is not None)
     run = Run(run.folder)  # its plan has the recorded revisions
     with Progress(plan, console) as progress:
         found = run.manifest()
         said = other_versions(found, versions())
         repairs += [f"This run began with {said}"] if said else []
-        for line in [*repairs, *doubts(run), *remarks(plan, found.get("datasets", {})), *reuse(run, sources)]:
+        for line in [*repairs, *doubts(run), *remarks(plan, found.datasets), *reuse(run, sources)]:
             progress.say(line)
         if pending(run, stages):
             check_precision(run, elsewhere=ray_address is not None)
@@ -102,7 +102,7 @@ def study(
 def pending(run: Run, stages: tuple[str, ...]) -> bool:
     """Whether anything is left that needs Ray."""
     plan = run.plan
-    ended = {row["trial"] for row in run.trials()}
+    ended = {end.trial for end in run.trials()}
     trials = [cell.trial_name(number) for cell in plan.cells for number in range(plan.resolved.study.trials)]
     if "sweep" in stages and not ended.issuperset(trials):
         return True
@@ -110,7 +110,7 @@ def pending(run: Run, stages: tuple[str, ...]) -> bool:
     if "sweep" in stages and not all(one and stands(run, cell, one) for cell, one in selections.items()):
         return True
     untested = any(
-        selection and selection["trial"] and run.test(cell, dataset) is None
+        selection and selection.trial and run.test(cell, dataset) is None
         for cell, dataset in plan.test_jobs
         for selection in [selections[cell]]
     )
@@ -120,9 +120,9 @@ def pending(run: Run, stages: tuple[str, ...]) -> bool:
 def failures(run: Run) -> list[str]:
     """Cells that could not be selected and jobs that failed, with the reason's place."""
     failed = [
-        f"{cell.id}: {selection['reason']}"
+        f"{cell.id}: {selection.why}"
         for cell in run.plan.cells
-        if (selection := run.selection(cell)) and selection["trial"] is None
+        if (selection := run.selection(cell)) and selection.trial is None
     ]
     return failed + [f"see {path}" for path in sorted(run.folder.glob("[ci]*/**/*.error.json"))]
 

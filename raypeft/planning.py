@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from raypeft.data.sources import read_split
 from raypeft.errors import UserError
-from raypeft.estimate.cost import Cost, measured
+from raypeft.estimate.cost import Cost
 from raypeft.estimate.footprint import Footprint, device_of, footprint
 from raypeft.estimate.machines import PAPER, machine_here
 from raypeft.estimate.memory import GIB
@@ -17,7 +17,7 @@ from raypeft.hub.study import Need, cached, needs
 from raypeft.output.console import LinesTable, in_one_line, lines_table, table_lines
 from raypeft.output.text import one_line, size
 from raypeft.runs.folder import Run
-from raypeft.runs.outlook import Outlook, outlook
+from raypeft.runs.outlook import Outlook, outlook, pace_of
 from raypeft.spec.catalogue import SPLITS, Split, local_folder
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import ResolvedStudy
@@ -190,7 +190,7 @@ def _cost(plan: Plan, folder: Path, unreadable: Mapping[str, str]) -> Cost:
     except UserError:
         return cost
     known = {cell.id for cell in plan.cells} & {cell.id for cell in same}
-    return replace(cost, pace=measured(cost, (row for row in Run(folder).reports() if row["cell"] in known)))
+    return replace(cost, pace=pace_of(cost, (report for report in Run(folder).reports() if report.cell in known)))
 
 
 def _unreadable(resolved: ResolvedStudy) -> dict[str, str]:

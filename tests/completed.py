@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from benchmarks.recording import prediction
 from raypeft.metrics.items import measure
@@ -10,7 +9,8 @@ from raypeft.output.files import write_json, write_text
 from raypeft.runs.checkpoints import seal
 from raypeft.runs.folder import Run, scores_file
 from raypeft.runs.ledger import Ledger, remaining
-from raypeft.runs.reading import ICL, TEST, Kind, write_predictions, write_record
+from raypeft.runs.reading import write_predictions, write_record
+from raypeft.runs.records import IclResult, Message, Prediction, TestResult
 from raypeft.runs.selection import select
 from raypeft.spec.plan import Cell, IclJob
 from raypeft.spec.resolve import resolve
@@ -38,28 +38,29 @@ def complete(run: Run) -> None:
         assert isinstance(config, dict)
         finish(searcher, ledger, config)
         for row in ledger.reports[config["trial"]][-1:]:
-            folder = run.trial_folder(config["trial"]) / f"checkpoint-{row['report']}"
+            folder = run.trial_folder(config["trial"]) / f"checkpoint-{row.report}"
             write_text(folder / "adapter_model.safetensors", config["trial"])
             write_text(folder / "optimizer.pt", "state")
-            seal(folder, {key: row[key] for key in ("report", "validation_loss", "em@10", "em@10_computed")})
+            scores = {"report", "validation_loss", "em10", "em10_computed"}
+            seal(folder, Message(**row.model_dump(include=scores, by_alias=False)))
     select(run)
     for cell, dataset in run.plan.test_jobs:
-        selection = run.selection(cell) or {}
-        if selection.get("trial"):
-            details = {"cell": cell.id, "dataset": dataset, "trial": selection["trial"]}
-            answer(run.test_file(cell, dataset), run.predictions_file(cell, dataset), TEST, details)
+        selection = run.selection(cell)
+        if selection and selection.trial:
+            details = {"cell": cell.id, "dataset": dataset, "trial": selection.trial}
+            answer(run.test_file(cell, dataset), run.predictions_file(cell, dataset), TestResult, **details)
     for job in run.plan.icl_jobs:
-        answer(run.icl_file(job), run.icl_file(job).with_suffix(".jsonl"), ICL, asdict(job))
+        answer(run.icl_file(job), run.icl_file(job).with_suffix(".jsonl"), IclResult, **asdict(job))
 
 
-def answer(result: Path, file: Path, kind: Kind, details: dict[str, Any]) -> None:
+def answer(result: Path, file: Path, kind: type[TestResult | IclResult], **details: str | int) -> None:
     """Write predictions and the result of a job, as it does."""
-    rows = [prediction(1), prediction(2)]
-    scores = measure(*([row[key] for row in rows] for key in ("id", "reference", "candidates")))
+    rows = [Prediction(**prediction(number)) for number in (1, 2)]
+    scores = measure([str(row.id) for row in rows], [row.reference for row in rows], [row.candidates for row in rows])
     digest = write_predictions(file, rows)
     scores.save(scores_file(file), digest)
     metrics = {"metrics": scores.block(), "seconds": 1.0, "peak_memory_mib": 1.0, "predictions_sha256": digest}
-    write_record(result, kind, {**details, **metrics})
+    write_record(result, kind(**details, **metrics))
 
 
 def completed(folder: Path) -> Run:

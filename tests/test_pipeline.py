@@ -106,8 +106,8 @@ def test_selection_takes_the_lowest_validation_loss_of_the_cell(finished: Run) -
         }
         selection = finished.selection(cell)
         assert selection is not None
-        chosen = (selection["trial"], selection["checkpoint_report"])
-        assert losses[chosen] == min(losses.values()) == selection["validation_loss"]
+        chosen = (selection.trial, selection.checkpoint_report)
+        assert losses[chosen] == min(losses.values()) == selection.validation_loss
 
 
 def test_a_second_time_nothing_is_computed(finished: Run, home: Path) -> None:
@@ -276,7 +276,7 @@ def test_interrupted_and_started_again_it_completes(home: Path, finished: Run) -
         assert selection is not None
         checkpoints = list(folder.glob(f"trials/{cell.trial_name(0)[:-3]}*/checkpoint-*/report.json"))
         (kept_one,) = [read_json(file) for file in checkpoints]
-        assert kept_one is not None and kept_one["report"] == selection["checkpoint_report"]
+        assert kept_one is not None and kept_one["report"] == selection.checkpoint_report
 
 
 def test_a_technique_peft_does_not_know_is_a_users_mistake(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ def test_the_third_question_runs_from_start_to_report(run: Run) -> None:
     assert [cell.dataset for cell in run.plan.cells] == ["snippets-collections", "snippets-texts", "snippets-joint"]
     for cell, dataset in run.plan.test_jobs:
         result = run.test(cell, dataset)
-        assert result is not None and result["metrics"]["items"] == 4
+        assert result is not None and result.items == 4
     assert len(run.plan.test_jobs) == 4
-    assert all(row["state"] == "finished" and row["paper_point"] for row in run.trials())
+    assert all(row.state == "finished" and row.paper_point for row in run.trials())
     page = (run.report_folder / "index.html").read_text(encoding="utf-8")
     assert "Does one LoRA adapter trained jointly on both data sets do as well as one for each?" in page
     # Four items cannot support a difference.
@@ -59,7 +59,7 @@ def test_a_joint_data_set_is_trained_once_and_tested_on_each_part(run: Run) -> N
     joint = run.plan.cells[-1]
     assert [row["cell"] for row in lines(run.trials_file)].count(joint.id) == 1
     parts = ("snippets-collections", "snippets-texts")
-    tests = {name: run.test(joint, name) or {} for name in parts}
+    tests = {name: result.content() for name in parts if (result := run.test(joint, name))}
     assert {name: (test["dataset"], test["max_new_tokens"]) for name, test in tests.items()} == {
         "snippets-collections": ("snippets-collections", 32),
         "snippets-texts": ("snippets-texts", 40),
@@ -71,12 +71,13 @@ def test_a_joint_data_set_is_trained_once_and_tested_on_each_part(run: Run) -> N
         "test-snippets-collections.json",
         "test-snippets-texts.json",
     ]
-    items = {name: entry["train"]["items"] for name, entry in run.manifest()["datasets"].items()}
+    items = {name: entry["train"].items for name, entry in run.manifest().datasets.items()}
     assert items == {"snippets-collections": 24, "snippets-texts": 24, "snippets-joint": 48}
     before = snapshot(run.folder)
     run.test_file(joint, "snippets-texts").unlink()
     again = study(*ARGUMENTS, "--stage", "test", cwd=run.folder.parents[1])
     assert again.returncode == 0, again.stdout + again.stderr
-    assert (run.test(joint, "snippets-texts") or {})["metrics"] == tests["snippets-texts"]["metrics"]
+    result = run.test(joint, "snippets-texts")
+    assert result is not None and result.metrics == tests["snippets-texts"]["metrics"]
     changed = {path for path, state in snapshot(run.folder).items() if before[path] != state}
     assert {path.rpartition("/")[2] for path in changed} <= {"test-snippets-texts.json"} | WRITTEN

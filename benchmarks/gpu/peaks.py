@@ -56,7 +56,7 @@ def measure(row: Row, work: Path) -> dict[str, Any]:
         base = base_of_cell(plan, cell)
         made = time.monotonic() - started
         data = trial_data(plan, base, "long")
-        train(plan, base, data, technique, technique.paper, work / "trial", reports.append)
+        train(plan, base, data, technique, technique.paper, work / "trial", lambda said: reports.append(said.content()))
     except torch.OutOfMemoryError as error:
         made = time.monotonic() - started
         reports[-1] = {"end": "oom", "error": str(error).splitlines()[0]}

@@ -13,6 +13,7 @@ from raypeft.errors import UserError
 from raypeft.execution.guards import check_versions
 from raypeft.output.console import counting, echo, echo_json, echo_lines
 from raypeft.output.files import refuse_unwritable, write_json, write_lines
+from raypeft.runs.records import Prediction
 from raypeft.spec.loading import find
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import ResolvedStudy, missing_folders, resolve
@@ -83,14 +84,14 @@ def _metrics_file(out: Path) -> Path:
     return out.with_name(f"{out.stem}.metrics.json")
 
 
-def _write(out: Path, rows: list[dict[str, Any]], result: dict[str, Any]) -> UserError | None:
+def _write(out: Path, rows: list[Prediction], result: dict[str, Any]) -> UserError | None:
     """Write what was found where it was asked for; else keep it in a temporary folder, and say where."""
     try:
-        write_lines(out, rows)
+        write_lines(out, (row.content() for row in rows))
         write_json(_metrics_file(out), result)
     except OSError as error:
         kept = Path(tempfile.mkdtemp(prefix="raypeft-evaluate-")) / "predictions.jsonl"
-        write_lines(kept, rows)
+        write_lines(kept, (row.content() for row in rows))
         write_json(_metrics_file(kept), result)
         return UserError(
             f"cannot be written any more: {error.strerror or error}; all is in {kept.parent}", where=f"--out {out}"

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from raypeft.execution.guards import check_versions
 from raypeft.output.console import counting, echo, echo_json, echo_lines
 from raypeft.output.text import one_line, printable
 from raypeft.runs.folder import find_cell
+from raypeft.runs.records import Prediction
 
 
 def generate(
@@ -35,13 +36,21 @@ def generate(
 
     with counting("Intents", len(texts)) as progress:
         rows = search(found, chosen, texts, progress, trust_remote_code=trust_remote_code)
-    for row in rows:
-        row["candidates"], row["scores"] = row["candidates"][:candidates], row["scores"][:candidates]
     if as_json:
-        echo_json(rows)
+        echo_json(
+            [
+                {
+                    "intent": row.intent,
+                    "prompt": row.prompt,
+                    "candidates": row.candidates[:candidates],
+                    "scores": row.scores[:candidates],
+                }
+                for row in rows
+            ]
+        )
         return
     for row in rows:
-        echo_lines(_lines(row))
+        echo_lines(_lines(row, candidates))
 
 
 def _texts(intents: list[str]) -> list[str]:
@@ -52,9 +61,10 @@ def _texts(intents: list[str]) -> list[str]:
     return texts
 
 
-def _lines(row: dict[str, Any]) -> list[str]:
-    lines = [one_line(row["intent"])]
-    for number, (text, score) in enumerate(zip(row["candidates"], row["scores"], strict=True), start=1):
+def _lines(row: Prediction, candidates: int | None) -> list[str]:
+    lines = [one_line(row.intent)]
+    best = list(zip(row.candidates, row.scores, strict=True))[:candidates]
+    for number, (text, score) in enumerate(best, start=1):
         first, *rest = printable(text).splitlines() or [""]
         lines += [f"{number:4}  {score:7.3f}  {first}", *(f"{'':15}{line}" for line in rest)]
     return [*lines, ""]

@@ -85,7 +85,7 @@ def _print(numbers: Numbers, found: "Recommendation", limits: "Limits") -> None:
     if best is None:
         echo_lines([f"For {data}{within}: nothing that the study has tested."])
     else:
-        point = show.hyperparameters(best.row.selection["hyperparameters"])
+        point = show.hyperparameters(best.row.selection.point)
         interval = f" (95 % interval {show.interval(found.interval)})" if found.interval else ""
         codebleu = best.row.metrics.get("codebleu")
         reached = f"EM@{numbers.k} {show.percent(best.value)} %{interval}"
@@ -126,7 +126,7 @@ def _print_table(numbers: Numbers, found: "Recommendation") -> None:
             duration(candidate.seconds),
             show.count(candidate.trainable),
             Text(title(numbers, candidate)),
-            Text(show.one_line(show.hyperparameters(candidate.row.selection["hyperparameters"]))),
+            Text(show.one_line(show.hyperparameters(candidate.row.selection.point))),
         )
     print_lines(table)
 
@@ -137,7 +137,7 @@ def _content(numbers: Numbers, found: "Recommendation", limits: "Limits") -> dic
     def candidate(one: "Candidate") -> dict[str, Any]:
         return {
             "cell": one.row.cell.id,
-            "hyperparameters": dict(one.row.selection["hyperparameters"]),
+            "hyperparameters": one.row.selection.point,
             numbers.metric: one.value,
             "codebleu": one.row.metrics.get("codebleu"),
             "memory_mib": one.memory_mib,

@@ -30,6 +30,7 @@ from raypeft.report.numbers.samples import Sample, read_samples
 from raypeft.report.numbers.trials import Trial, read_trials
 from raypeft.runs.checkpoints import with_weights
 from raypeft.runs.folder import Run
+from raypeft.runs.records import Report
 
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
@@ -153,7 +154,7 @@ def trial(
     shown = next((trial for trial in read_trials(found) if trial.name == name), None)
     if shown is None:
         raise UserError(f"{name} has not begun", hint=f"raypeft status {run} tells how far the run has come.")
-    reports = list({row["report"]: row for row in found.reports() if row["trial"] == name}.values())
+    reports = list({report.report: report for report in found.reports() if report.trial == name}.values())
     tests = found.plan.tests(cell) if shown.selected is not None else []
     samples = [sample for dataset in tests for sample in read_samples(found, cell, dataset)[:_SAMPLES]]
     if as_json:
@@ -179,21 +180,21 @@ def _files(run: Run, name: str) -> dict[str, Any]:
     folders = {"log": run.trial_log(name), "tensorboard": run.tensorboard_folder / name}
     return {
         **{kind: str(path) for kind, path in folders.items() if path.exists()},
-        "checkpoints": {one.report["report"]: str(one.path) for one in with_weights(run.trial_folder(name))},
+        "checkpoints": {one.order[0]: str(one.path) for one in with_weights(run.trial_folder(name))},
     }
 
 
-def _content_of_trial(run: Run, trial: Trial, reports: list[dict[str, Any]], samples: list[Sample]) -> dict[str, Any]:
+def _content_of_trial(run: Run, trial: Trial, reports: list[Report], samples: list[Sample]) -> dict[str, Any]:
     return {
         **asdict(trial),
         "cell": trial.cell.id,
-        "curve": reports,
+        "curve": [report.content() for report in reports],
         "files": _files(run, trial.name),
         "samples": [asdict(sample) for sample in samples],
     }
 
 
-def _lines_of_trial(run: Run, trial: Trial, reports: list[dict[str, Any]]) -> list[str]:
+def _lines_of_trial(run: Run, trial: Trial, reports: list[Report]) -> list[str]:
     name = run.plan.resolved.point_name(trial.cell.technique, trial.hyperparameters)
     marks = [name] if name else []
     if trial.selected is not None:
@@ -207,14 +208,12 @@ def _lines_of_trial(run: Run, trial: Trial, reports: list[dict[str, Any]]) -> li
     if losses := [point.loss for point in trial.curve]:
         first, last, best = loss(losses[0]), loss(losses[-1]), loss(min(losses))
         lines.append(f"Loss         {sparkline(losses)} {first} to {last}, best {best} at report {trial.best_report}")
-    if measured := {
-        row["report"]: row["em@10"] for row in reports if row["em@10_computed"] and row["em@10"] is not None
-    }:
-        at_best = measured.get(trial.best_report)
+    if measured := {report.report: em for report in reports if (em := _em(report)) is not None}:
+        at_best = None if trial.best_report is None else measured.get(trial.best_report)
         with_loss = "" if at_best is None else f", {percent(at_best)} % with the best loss"
         lines.append(f"EM@10        {percent(max(measured.values()))} % of validation items at its highest{with_loss}")
     if trial.trainable_parameters is not None:
-        total = reports[-1].get("parameters") if reports else None
+        total = reports[-1].parameters if reports else None
         share = f" of {count(total)} ({100 * trial.trainable_parameters / total:.3g} %)" if total else ""
         lines.append(f"Trainable    {count(trial.trainable_parameters)} weights{share}")
     if trial.peak_memory_mib is not None:
@@ -227,23 +226,22 @@ def _lines_of_trial(run: Run, trial: Trial, reports: list[dict[str, Any]]) -> li
     return lines
 
 
-def _em(report: dict[str, Any]) -> float | None:
+def _em(report: Report) -> float | None:
     """EM@10 that was measured for a report, not carried on from one before."""
-    em: float | None = report["em@10"] if report["em@10_computed"] else None
-    return em
+    return report.em10 if report.em10_computed else None
 
 
-def _table_of_trial(reports: list[dict[str, Any]]) -> LinesTable:
+def _table_of_trial(reports: list[Report]) -> LinesTable:
     names = ("report", "epoch", "step", "validation loss", "EM@10", "training s", "items/s", "MiB")
     table = lines_table(*names, right=names)
-    for row in reports:
-        speed, spent, memory = (row.get(key) for key in ("items_per_second", "training_seconds", "peak_memory_mib"))
+    for report in reports:
+        speed, spent, memory = report.items_per_second, report.training_seconds, report.peak_memory_mib
         table.add_row(
-            str(row["report"]),
-            f"{row['epoch']:.2f}" if "epoch" in row else ABSENT,
-            str(row.get("step", ABSENT)),
-            ABSENT if row["validation_loss"] is None else loss(row["validation_loss"]),
-            percent(em) if (em := _em(row)) is not None else ABSENT,
+            str(report.report),
+            ABSENT if report.epoch is None else f"{report.epoch:.2f}",
+            ABSENT if report.step is None else str(report.step),
+            ABSENT if report.validation_loss is None else loss(report.validation_loss),
+            percent(em) if (em := _em(report)) is not None else ABSENT,
             ABSENT if spent is None else seconds(spent),
             ABSENT if speed is None else f"{speed:.1f}",
             ABSENT if memory is None else mebibytes(memory),

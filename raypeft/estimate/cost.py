@@ -5,11 +5,10 @@ the weights once, and a fixed time beside. A backward pass takes as much arithme
 with an adapter, twice as much in full fine-tuning. Assumptions stand below, and in docs/studies.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 from raypeft.estimate.footprint import shape_of
 from raypeft.estimate.machines import PAPER, Machine
@@ -195,34 +194,3 @@ class Cost:
     def _prediction_bytes(self, dataset: str) -> float:
         candidate = 3 * self.plan.resolved.datasets[dataset].max_code_tokens
         return self.count(dataset, "test") * (500 + self.plan.resolved.study.test.candidates * candidate)
-
-
-PACED = ("validation_loss", "training_seconds", "evaluation_seconds")
-
-
-def measured(cost: Cost, reports: Iterable[Mapping[str, Any]]) -> Pace:
-    """The pace of the trials that a run of this plan has reported on, finished or not.
-
-    Args:
-        cost: its estimates, uncorrected.
-        reports: rows of `reports.jsonl`.
-    """
-    last: dict[str, Mapping[str, Any]] = {}
-    decoded: dict[str, int] = {}
-    for row in reports:
-        if row["report"] > 0 and None not in [row.get(key) for key in PACED]:
-            last[row["trial"]] = row
-        decoded[row["trial"]] = decoded.get(row["trial"], 0) + bool(row.get("em@10_computed"))
-    sums: dict[tuple[str, str], list[float]] = {}
-    for trial, row in last.items():
-        cell = Cell.parse(row["cell"])
-        training = cost.training_seconds(cell) * row["report"] / cost.plan.reports
-        evaluation = (row["report"] + 1) * cost.loss_seconds(cell) + decoded[trial] * cost.em_seconds(cell)
-        seconds = (row["training_seconds"], training, row["evaluation_seconds"], evaluation)
-        known = sums.setdefault((cell.model, cell.technique), [0.0] * 4)
-        sums[cell.model, cell.technique] = [one + other for one, other in zip(known, seconds, strict=True)]
-    return Pace(
-        {key: real / estimated for key, (real, estimated, _, _) in sums.items()},
-        {key: real / estimated for key, (_, _, real, estimated) in sums.items()},
-        len(last),
-    )

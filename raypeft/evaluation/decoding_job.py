@@ -17,12 +17,14 @@ from raypeft.modeling.loading import Base, study_base
 from raypeft.modeling.memory import Peaks, limit_gpu_memory
 from raypeft.modeling.precision import name_of
 from raypeft.runs.folder import Run, scores_file
-from raypeft.runs.reading import ICL, TEST, write_predictions, write_record
+from raypeft.runs.reading import write_predictions, write_record
+from raypeft.runs.records import IclResult, Prediction, TestResult
+from raypeft.runs.selection import selected
 from raypeft.spec.plan import IclJob, Plan
 from raypeft.training.data import beam_settings, limits_of, prompts_of
 
 
-def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, Any]:
+def run_job(run: Run, job: Job, decode_batch: int | None = None) -> TestResult | IclResult:
     """Decode the test split and write predictions and metrics (paper, section 4.5).
 
     Args:
@@ -31,7 +33,7 @@ def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, An
         decode_batch: prompts searched together, by default as many as the study says.
 
     Returns:
-        The content of the result file.
+        What the result file holds.
     """
     plan = run.plan
     limit_gpu_memory(plan.resolved.study.resources.gpu_memory_gb)
@@ -43,30 +45,34 @@ def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, An
         details, prompts = _icl_prompts(plan, base, job.target, items)
         rows, searched = decode_items(plan, base, base.model, job.dataset, items, prompts, decode_batch)
     else:
-        selection = run.selection(job.target) or {}
-        details = {"cell": job.target.id, "dataset": job.dataset, "trial": selection["trial"]}
+        selection = selected(run, job.target)
         technique = plan.resolved.techniques[job.target.technique]
         prompts, shortened = tuned_prompts(plan, base, job.dataset, items)
-        details["shortened_prompts"] = shortened
+        details = {
+            "cell": job.target.id,
+            "dataset": job.dataset,
+            "trial": selection.trial,
+            "shortened_prompts": shortened,
+        }
         with adapted(
             base,
             technique,
-            selection["hyperparameters"],
+            selection.point,
             seed=plan.resolved.study.training.seed,
             saved=run.cell_folder(job.target) / "best",
         ) as model:
-            check_restored(plan, base, model, job.target, selection)
+            check_restored(plan, base, model, job.target, selection.validation_loss or 0.0)
             rows, searched = decode_items(plan, base, model, job.dataset, items, prompts, decode_batch)
         if base.changed:
             run.note(f"{job.id} left the base model changed ({base.changed}): it is loaded anew")
     peaks.attribute("decoding")
     scores = measure(
-        [row["id"] for row in rows],
-        [row["reference"] for row in rows],
-        [row["candidates"] for row in rows],
+        [str(row.id) for row in rows],
+        [row.reference for row in rows],
+        [row.candidates for row in rows],
         _lengths(base, prompts, rows),
     )
-    result = {
+    result: dict[str, Any] = {
         **details,
         "metrics": scores.block(),
         "seconds": time.monotonic() - started,
@@ -78,9 +84,10 @@ def run_job(run: Run, job: Job, decode_batch: int | None = None) -> dict[str, An
         "max_new_tokens": plan.resolved.datasets[job.dataset].max_code_tokens,
     }
     predictions = job.predictions_file(run)
-    result["predictions_sha256"] = write_predictions(predictions, rows)
-    scores.save(scores_file(predictions), result["predictions_sha256"])
-    return write_record(job.result_file(run), ICL if isinstance(job.target, IclJob) else TEST, result)
+    digest = write_predictions(predictions, rows)
+    scores.save(scores_file(predictions), digest)
+    kind: type[TestResult] | type[IclResult] = IclResult if isinstance(job.target, IclJob) else TestResult
+    return write_record(job.result_file(run), kind(**result, predictions_sha256=digest))
 
 
 def decode_items(
@@ -92,11 +99,11 @@ def decode_items(
     prompts: Sequence[Sequence[int]],
     decode_batch: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[Prediction], int]:
     """Candidates of each item by the study's beam search with a data set's limits.
 
     Returns:
-        Rows of `predictions.jsonl`, and the number of items searched together.
+        Predictions, and the number of items searched together.
 
     Raises:
         UserError: the model has no embedding for a token, or too few positions for a prompt.
@@ -106,20 +113,20 @@ def decode_items(
     wanted = decode_batch or plan.resolved.study.test.decode_batch
     found, searched = decode_fitting(model, base.tokenizer, prompts, settings, batch_size=wanted, progress=progress)
     rows = [
-        {
-            "id": item.id,
-            "intent": item.intent,
-            "prompt": base.tokenizer.decode(ids),
-            "reference": item.code,
-            "candidates": [candidate.text for candidate in candidates],
-            "scores": [candidate.score for candidate in candidates],
-        }
+        Prediction(
+            id=item.id,
+            intent=item.intent,
+            prompt=base.tokenizer.decode(ids),
+            reference=item.code,
+            candidates=[candidate.text for candidate in candidates],
+            scores=[candidate.score for candidate in candidates],
+        )
         for item, ids, candidates in zip(items, prompts, found, strict=True)
     ]
     return rows, searched
 
 
-def _lengths(base: Base, prompts: Sequence[Sequence[int]], rows: Sequence[dict[str, Any]]) -> dict[str, Sequence[int]]:
+def _lengths(base: Base, prompts: Sequence[Sequence[int]], rows: Sequence[Prediction]) -> dict[str, Sequence[int]]:
     """Tokens of each prompt, reference and first candidate; those of code without its end-of-sequence token."""
 
     def code(texts: Sequence[str]) -> list[int]:
@@ -127,8 +134,8 @@ def _lengths(base: Base, prompts: Sequence[Sequence[int]], rows: Sequence[dict[s
 
     return {
         "prompt": [len(ids) for ids in prompts],
-        "reference": code([row["reference"] for row in rows]),
-        "prediction": code([row["candidates"][0] if row["candidates"] else "" for row in rows]),
+        "reference": code([row.reference for row in rows]),
+        "prediction": code([row.candidates[0] if row.candidates else "" for row in rows]),
     }
 
 

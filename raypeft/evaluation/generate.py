@@ -1,13 +1,13 @@
 """Candidates for intents of one's own, from a cell's selected weights."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from raypeft.data.sources import Item
 from raypeft.evaluation.decoding_job import decode_items, tuned_prompts
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import study_base
 from raypeft.runs.folder import Run
+from raypeft.runs.records import Prediction
 from raypeft.runs.selection import check_consent, selected
 from raypeft.spec.plan import Cell, Plan
 
@@ -19,7 +19,7 @@ def generate(
     progress: Callable[[int], None] | None = None,
     *,
     trust_remote_code: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[Prediction]:
     """Candidates by the prompt and the beam search of the study's test.
 
     Args:
@@ -30,15 +30,14 @@ def generate(
         trust_remote_code: whether code may run that the model brings along.
 
     Returns:
-        For each intent a row as in `predictions.jsonl`, with no reference.
+        For each intent a prediction, without reference.
 
     Raises:
         UserError: the cell has no selected weights, or its model cannot be loaded or needs code of its own that may not
             run.
     """
     check_consent(run, cell, given=trust_remote_code)
-    rows = searched(run, run.plan, cell, intents, progress=progress)
-    return [{key: value for key, value in row.items() if key not in ("id", "reference")} for row in rows]
+    return searched(run, run.plan, cell, intents, progress=progress)
 
 
 def searched(
@@ -49,7 +48,7 @@ def searched(
     *,
     decode_batch: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Prediction]:
     """What the selected weights of a run's cell give for intents by a plan's prompt and beam search.
 
     Args:
@@ -61,7 +60,7 @@ def searched(
         progress: as in `generate`.
 
     Returns:
-        Rows of `predictions.jsonl`.
+        For each intent a prediction.
 
     Raises:
         UserError: as `generate`.
@@ -73,7 +72,7 @@ def searched(
     with adapted(
         base,
         plan.resolved.techniques[cell.technique],
-        selection["hyperparameters"],
+        selection.point,
         seed=plan.resolved.study.training.seed,
         saved=run.cell_folder(cell) / "best",
     ) as model:

@@ -18,6 +18,7 @@ from raypeft.modeling.adapter_files import check_adapter, put_on
 from raypeft.modeling.layout import NATIVE_CORES, PARTS, native_rows
 from raypeft.modeling.loading import Base, load_base
 from raypeft.modeling.memory import is_out_of_memory
+from raypeft.runs.records import Prediction
 from raypeft.spec.plan import Plan
 from raypeft.spec.technique import Quantization
 
@@ -49,7 +50,7 @@ def evaluate_given(
     dataset: str,
     items: list[Item],
     progress: Callable[[int], None] | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[dict[str, Any], list[Prediction]]:
     """Decode items with the base model, or an adapter on it, and score the candidates.
 
     Args:
@@ -61,7 +62,7 @@ def evaluate_given(
         progress: called with the number of items that have been decoded since.
 
     Returns:
-        Metrics and their circumstances, and the rows of a `predictions.jsonl`.
+        Metrics and their circumstances, and the predictions.
 
     Raises:
         UserError: the adapter cannot be read, or does not fit the model.
@@ -75,7 +76,7 @@ def evaluate_given(
         "model": base.source,
         "adapter": adapter,
         "dataset": dataset,
-        "metrics": score([row["reference"] for row in rows], [row["candidates"] for row in rows]),
+        "metrics": score([row.reference for row in rows], [row.candidates for row in rows]),
         "seconds": time.monotonic() - started,
         "shortened_prompts": shortened,
         "precision": str(base.dtype).removeprefix("torch."),

@@ -59,6 +59,6 @@ def jobs_of(plan: Plan, run: Run) -> list[Job]:
     tests = [
         Job("test", cell, None if dataset == cell.dataset else dataset)
         for cell, dataset in plan.test_jobs
-        if (run.selection(cell) or {}).get("trial")
+        if (selection := run.selection(cell)) and selection.trial
     ]
     return tests + [Job("icl", job) for job in plan.icl_jobs]

@@ -14,6 +14,7 @@ from raypeft.execution.memory_kills import is_memory_kill
 from raypeft.execution.progress import Progress
 from raypeft.metrics.exact_match import KS
 from raypeft.runs.folder import Run
+from raypeft.runs.records import State
 from raypeft.spec.plan import Plan
 from raypeft.spec.technique import Quantization
 from raypeft.sweep.faults import in_a_line, is_poisoned
@@ -45,11 +46,10 @@ class Evaluator:
         error_file = job.error_file(self.run)
         error_file.unlink(missing_ok=True)
         try:
-            metrics = run_job(self.run, job, decode_batch)["metrics"]
+            metrics = run_job(self.run, job, decode_batch).metrics
         except Exception as error:
             oom = is_out_of_memory(error)
-            end = "oom" if oom else "error"
-            self.run.fail(job.result_file(self.run), end, traceback.format_exc())
+            self.run.fail(job.result_file(self.run), State.OOM if oom else State.ERROR, traceback.format_exc())
             if is_poisoned(error):
                 ray.actor.exit_actor()
             return "failed: out of memory" if oom else f"failed: {type(error).__name__}: {error}"
@@ -103,7 +103,7 @@ def evaluate(run: Run, jobs: Iterable[Job], progress: Progress) -> list[Job]:
                 run.note(f"the worker of {job.id} died ({in_a_line(error)}): it begins again")
                 continue
             if not job.error_file(run).exists():
-                fault, end = f"its worker died {DEATHS} times: {error}", "oom" if killed else "error"
+                fault, end = f"its worker died {DEATHS} times: {error}", State.OOM if killed else State.ERROR
                 run.fail(job.result_file(run), end, fault)
             progress.job_ended(job.id, f"failed: its worker died {DEATHS} times ({in_a_line(error)})")
     for actor in actors:

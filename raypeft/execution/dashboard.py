@@ -11,40 +11,25 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
-from pydantic import ConfigDict, Field, ValidationError
-from pydantic.dataclasses import dataclass
 
 from raypeft.execution import temporary
 from raypeft.execution.environment import TOKEN as TOKEN_VARIABLE
 from raypeft.execution.environment import TOKEN_FILE
+from raypeft.runs import records
 from raypeft.runs.folder import Run
-from raypeft.runs.reading import DASHBOARD, write_record
+from raypeft.runs.reading import write_record
 
 SECONDS = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
-class Dashboard:
-    """What the driver writes down while a run's cluster is up.
-
-    Attributes:
-        url: address, as seen from the cluster's head.
-        host: machine of the driver.
-        session: name of Ray's session, which tells this cluster from a later one at the same address.
-        token_file: where the token lies; none where there is none, or it stands in the variable `RAY_AUTH_TOKEN`.
-    """
-
-    url: Annotated[str, Field(pattern=r"^http://([A-Za-z0-9.-]+|\[[0-9a-f:]+\]):\d{1,5}$")]
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=255)]
-    session: str | None
-    token_file: str | None
+class Dashboard(records.Dashboard):
+    """Where a run's dashboard is, and whether it may be asked."""
 
     @property
     def is_here(self) -> bool:
@@ -90,9 +75,9 @@ def announced(run: Run, url: str | None) -> Iterator[None]:
     if url is None:
         yield
         return
-    dashboard = Dashboard(f"http://{url}", socket.gethostname(), None, _token_file())
+    dashboard = Dashboard(url=f"http://{url}", host=socket.gethostname(), session=None, token_file=_token_file())
     version = _get(dashboard.url, "/api/version", dashboard.token()) or {}
-    write_record(run.dashboard_file, DASHBOARD, asdict(dashboard) | {"session": version.get("session_name")})
+    write_record(run.dashboard_file, dashboard.model_copy(update={"session": version.get("session_name")}))
     try:
         yield
     finally:
@@ -101,12 +86,8 @@ def announced(run: Run, url: str | None) -> Iterator[None]:
 
 def running(run: Run) -> Dashboard | None:
     """The dashboard of a run, if its cluster is up; one at another address cannot be asked and counts as up."""
-    content = run.reading.record(run.dashboard_file, DASHBOARD, lambda row: None)
-    if content is None:
-        return None
-    try:
-        dashboard = Dashboard(**content)
-    except (TypeError, ValidationError):
+    dashboard = run.reading.record(run.dashboard_file, Dashboard)
+    if dashboard is None:
         return None
     if not dashboard.is_here or urlsplit(dashboard.url).hostname not in LOOPBACK:
         return dashboard

@@ -3,8 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.live import Live
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from raypeft.output.console import LINE_EVERY, Clock, say
 from raypeft.output.text import printable
-from raypeft.runs.records import FAILED, State
+from raypeft.runs.records import FAILED, Report, State, TrialEnd
 from raypeft.spec.plan import Cell, Plan
 
 
@@ -29,8 +28,8 @@ class Progress:
         self.plan = plan
         self.console = console
         self.ended: dict[str, Counter[str]] = {cell.id: Counter() for cell in plan.cells}
-        self.running: dict[str, Mapping[str, Any]] = {}
-        self.best: dict[str, Mapping[str, Any]] = {}
+        self.running: dict[str, int] = {}
+        self.best: dict[str, tuple[float, float | None]] = {}
         self.clock = Clock(plan.trials)
         self.jobs = Clock(0)
         self.job_text = ""
@@ -52,10 +51,10 @@ class Progress:
         """A line that stays."""
         say(self.console, text)
 
-    def sweep_begins(self, ended: Iterable[Mapping[str, Any]]) -> None:
+    def sweep_begins(self, ended: Iterable[TrialEnd]) -> None:
         """Trials that an earlier execution of the run has ended."""
-        for row in ended:
-            self._count(row)
+        for end in ended:
+            self._count(end)
         done = sum(sum(counter.values()) for counter in self.ended.values())
         self.clock = Clock(self.plan.trials, done)
         kept = f", {done} of them done before" if done else ""
@@ -64,29 +63,27 @@ class Progress:
     def trial_begins(self, trial: str) -> None:
         """A trial has been given a worker."""
         with self._changing:
-            self.running.setdefault(trial, {"report": 0, "validation_loss": None})
+            self.running.setdefault(trial, 0)
 
-    def reported(self, row: Mapping[str, Any]) -> None:
+    def reported(self, report: Report) -> None:
         """A report has arrived."""
         with self._changing:
-            self.running[row["trial"]] = row
-            best, loss = self.best.get(row["cell"]), row["validation_loss"]
-            if loss is not None and (best is None or loss < best["validation_loss"]):
-                self.best[row["cell"]] = row
-            self.clock.partial = sum(running["report"] / self.plan.reports for running in self.running.values())
+            self.running[report.trial] = report.report
+            self._compare(report.cell, report.validation_loss, report.em10)
+            self.clock.partial = sum(number / self.plan.reports for number in self.running.values())
         self._line()
 
-    def trial_ended(self, row: Mapping[str, Any]) -> None:
+    def trial_ended(self, end: TrialEnd) -> None:
         """A trial has ended."""
         with self._changing:
-            self.running.pop(row["trial"], None)
-        self._count(row)
+            self.running.pop(end.trial, None)
+        self._count(end)
         self.clock.step()
         if not self.console.is_terminal:
-            loss = "no loss" if row["best_loss"] is None else f"best loss {row['best_loss']:.4f}"
-            em = "" if row["best_em@10"] is None else f", EM@10 {row['best_em@10']:.1f}"
-            why = f" ({row['reason']})" if row["state"] == State.ERROR else ""
-            self.say(f"{row['trial']}: {row['state']}{why} after {max(0, row['reports'] - 1)} reports, {loss}{em}")
+            loss = "no loss" if end.best_loss is None else f"best loss {end.best_loss:.4f}"
+            em = "" if end.best_em10 is None else f", EM@10 {end.best_em10:.1f}"
+            why = f" ({end.reason})" if end.state == State.ERROR else ""
+            self.say(f"{end.trial}: {end.state}{why} after {max(0, (end.reports or 0) - 1)} reports, {loss}{em}")
         self._line()
 
     def jobs_begin(self, total: int, done: int) -> None:
@@ -102,12 +99,16 @@ class Progress:
         if not self.console.is_terminal:
             self.say(f"[{self.jobs.done}/{self.jobs.total}] {self.job_text}")
 
-    def _count(self, row: Mapping[str, Any]) -> None:
+    def _count(self, end: TrialEnd) -> None:
         with self._changing:
-            self.ended[row["cell"]][row["state"]] += 1
-            best = self.best.get(row["cell"])
-            if row["best_loss"] is not None and (best is None or row["best_loss"] < best["validation_loss"]):
-                self.best[row["cell"]] = {"validation_loss": row["best_loss"], "em@10": row["best_em@10"]}
+            self.ended[end.cell][end.state] += 1
+            self._compare(end.cell, end.best_loss, end.best_em10)
+
+    def _compare(self, cell: str, loss: float | None, em10: float | None) -> None:
+        """Keep the lowest loss of a cell, with the EM@10 beside it."""
+        best = self.best.get(cell)
+        if loss is not None and (best is None or loss < best[0]):
+            self.best[cell] = (loss, em10)
 
     def _line(self) -> None:
         if self.console.is_terminal or time.monotonic() - self._last_line < LINE_EVERY:
@@ -135,8 +136,8 @@ class Progress:
                 f"{sum(counter.values())}/{self.plan.resolved.study.trials}",
                 str(counter[State.STOPPED]),
                 str(failed),
-                "" if best is None else f"{best['validation_loss']:.4f}",
-                "" if best is None or best["em@10"] is None else f"{best['em@10']:.1f}",
+                "" if best is None else f"{best[0]:.4f}",
+                "" if best is None or best[1] is None else f"{best[1]:.1f}",
             )
         caption = f"{self.clock} trials"
         if self.jobs.total:

@@ -14,6 +14,8 @@ from raypeft.export.snippet import Snippet
 from raypeft.modeling.layout import NATIVE_CORES
 from raypeft.output.text import count, hyperparameters, loss, markdown, one_line, percent, printable
 from raypeft.runs.folder import Run
+from raypeft.runs.records import Selection
+from raypeft.runs.selection import selected
 from raypeft.spec.catalogue import Architecture, DatasetEntry
 from raypeft.spec.loading import dump_yaml
 from raypeft.spec.plan import Cell
@@ -45,7 +47,7 @@ class Export:
 def card(export: Export) -> str:
     """A README.md with a hub's metadata on top: results, use, training, data and licences."""
     run, cell = export.run, export.cell
-    resolved, selection = run.plan.resolved, run.selection(cell) or {}
+    resolved, selection = run.plan.resolved, selected(run, cell)
     study, dataset = resolved.study, resolved.datasets[cell.dataset]
     model, technique = resolved.models[cell.model], resolved.techniques[cell.technique]
     tests = {name: found for name in run.plan.tests(cell) if (found := run.test(cell, name)) is not None}
@@ -63,18 +65,17 @@ def card(export: Export) -> str:
         question=study.question,
         merged=export.merged,
         whole=whole,
-        trainable=count(selection["trainable_parameters"]),
+        trainable=count(selection.trainable_parameters or 0),
         base_model=export.base_model,
         revision=model.revision,
         notes=_notes(export),
         beams=study.test.beams,
         results=[
-            (resolved.datasets[name].title, found["metrics"]["items"], _results(found["metrics"]))
-            for name, found in tests.items()
+            (resolved.datasets[name].title, found.items, _results(found.metrics)) for name, found in tests.items()
         ],
-        criterion="lowest validation loss" if selection["select_by"] == "loss" else "highest validation EM@10",
-        considered=f"{selection['considered']} trial{'' if selection['considered'] == 1 else 's'}",
-        validation_loss=loss(selection["validation_loss"]),
+        criterion="lowest validation loss" if selection.select_by == "loss" else "highest validation EM@10",
+        considered=f"{selection.considered} trial{'' if selection.considered == 1 else 's'}",
+        validation_loss=loss(selection.validation_loss or 0.0),
         snippet=str(export.snippet),
         prompt=prompt,
         stop_strings=[json.dumps(stop) for stop in dataset.stop_strings],
@@ -148,7 +149,7 @@ def _front(export: Export, title: str, tests: Mapping[str, Any]) -> dict[str, An
     if hubs := [hub for hub in sources if hub]:
         front["datasets"] = hubs
     if tests:
-        results = [_result(task, resolved.datasets[name], name, found["metrics"]) for name, found in tests.items()]
+        results = [_result(task, resolved.datasets[name], name, found.metrics) for name, found in tests.items()]
         front["model-index"] = [{"name": title, "results": results}]
     return front
 
@@ -205,29 +206,27 @@ def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _training(export: Export, selection: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _training(export: Export, selection: Selection) -> list[tuple[str, str]]:
     run, study = export.run, export.run.plan.resolved.study
-    items = run.manifest().get("datasets", {}).get(export.cell.dataset, {})
-    sizes = ", ".join(f"{split['items']} {name}" for name, split in items.items())
-    report = f"{selection['checkpoint_report']} of {run.plan.reports}"
+    splits = run.manifest().datasets.get(export.cell.dataset, {})
+    sizes = ", ".join(f"{split.items} {name}" for name, split in splits.items())
+    report = f"{selection.checkpoint_report} of {run.plan.reports}"
     training = study.training
     return [
-        ("hyperparameters", hyperparameters(selection["hyperparameters"])),
-        ("trained weights", f"{count(selection['trainable_parameters'])} of {count(selection['parameters'])}"),
+        ("hyperparameters", hyperparameters(selection.point)),
+        ("trained weights", f"{count(selection.trainable_parameters or 0)} of {count(selection.parameters or 0)}"),
         ("items", sizes or "not recorded"),
         ("epochs", f"at most {training.epochs:g}; the checkpoint is that of report {report}"),
         ("optimiser", f"{training.optimizer}, batch {training.batch}, warm-up {training.warmup:g}, linear decay"),
         ("precision", training.precision),
         ("seed", str(training.seed)),
-        ("peak memory", f"{count(round(selection['peak_memory_mib']))} MiB"),
-        ("training time", f"{count(round(selection['training_seconds']))} s"),
+        ("peak memory", f"{count(round(selection.peak_memory_mib or 0))} MiB"),
+        ("training time", f"{count(round(selection.training_seconds or 0))} s"),
     ]
 
 
 def _versions(run: Run) -> dict[str, str]:
     manifest = run.manifest()
-    return {"raypeft": manifest.get("raypeft", __version__)} | {
-        name: version
-        for name, version in manifest.get("versions", {}).items()
-        if name in ("torch", "transformers", "peft")
+    return {"raypeft": manifest.raypeft or __version__} | {
+        name: version for name, version in manifest.versions.items() if name in ("torch", "transformers", "peft")
     }

@@ -52,7 +52,7 @@ def export(
     """
     check_consent(run, cell, given=trust_remote_code)
     selection = selected(run, cell)
-    if damage := Checkpoint(run.cell_folder(cell) / "best", {}, None, selection.get("files") or {}).damage():
+    if damage := Checkpoint(run.cell_folder(cell) / "best", None, None, selection.files or {}).damage():
         raise UserError(f"the selected weights are damaged: {damage}", where=cell.id)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError("is not empty", where=str(folder), hint="Choose another folder.")

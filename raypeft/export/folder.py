@@ -43,9 +43,9 @@ def local_folder(name: str, entry: ModelEntry) -> Path:
 
 def effective_precision(run: Run, cell: Cell) -> Effective:
     """What a cell's base model computed in when it was tested, else what it comes to here."""
-    tests = (run.test(cell, dataset) or {} for dataset in run.plan.tests(cell))
-    recorded: list[Any] = [found.get("precision") for found in tests]
-    if manifest := run.manifest():
+    tests = (run.test(cell, dataset) for dataset in run.plan.tests(cell))
+    recorded: list[Any] = [found.precision for found in tests if found]
+    if (manifest := run.manifest()).written:
         recorded.append(precision_of(run.plan, manifest, cell.model))
     known: Effective | None = next((one for one in recorded if one in tuple(DTYPES)), None)
     if known is None:

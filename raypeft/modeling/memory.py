@@ -7,7 +7,6 @@ import re
 import resource
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import psutil
 import torch
 
 from raypeft.estimate.memory import CUDA_CONTEXT, GIB
+from raypeft.runs.records import Memory
 
 MIB = 2**20
 Phase = Literal["training", "decoding"]
@@ -76,8 +76,9 @@ class Peaks:
         recorded: the last report of a trial that goes on, whose peaks still count.
     """
 
-    def __init__(self, recorded: Mapping[str, Any] = {}) -> None:
-        self._peaks: dict[str, float | None] = {key: recorded[key] for key in KEYS if key in recorded}
+    def __init__(self, recorded: Memory | None = None) -> None:
+        known = recorded.model_dump(include=set(KEYS), exclude_unset=True) if recorded else {}
+        self._peaks: dict[str, float | None] = known
         reset_peak()
 
     def attribute(self, phase: Phase) -> None:
@@ -86,7 +87,7 @@ class Peaks:
             self._peaks[key] = max((value for value in (self._peaks.get(key), peak) if value is not None), default=None)
         reset_peak()
 
-    def as_report(self) -> dict[str, float | None]:
+    def as_report(self) -> dict[str, Any]:
         """`peak_memory_mib` of all, and those of `KEYS` that have been measured, none for what a CPU does not have."""
         memory = [value for key, value in self._peaks.items() if key.endswith("_memory_mib") and value is not None]
         return {"peak_memory_mib": max(memory, default=None), **self._peaks}

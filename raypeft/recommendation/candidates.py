@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from raypeft.output.text import hyperparameters, loss, mebibytes
 from raypeft.report.numbers.cells import CellRow
 from raypeft.report.numbers.gather import Numbers
 from raypeft.report.numbers.trials import Trial
-from raypeft.runs.records import USABLE
+from raypeft.runs.records import USABLE, Memory, TrialEnd
 
 MIB_A_GIB = 1024
 # What CUDA takes on a card for itself, and torch's statistics do not count.
@@ -51,14 +50,14 @@ class Candidate:
         return (self.value, -memory, -self.seconds, -float(self.trainable))
 
 
-def peak_memory(measured: Any, on_gpu: bool) -> float | None:
+def peak_memory(measured: Memory, on_gpu: bool) -> float | None:
     """MiB that a card must have: what torch reserved where that was measured, and on a GPU what CUDA takes itself.
 
     Args:
         measured: a selection or an ended trial, with the memory of its reports.
         on_gpu: whether it was measured on a GPU.
     """
-    known = [measured.get(key) for key in ("training_reserved_mib", "decoding_reserved_mib", "peak_memory_mib")]
+    known = (measured.training_reserved_mib, measured.decoding_reserved_mib, measured.peak_memory_mib)
     peak = max((value for value in known if value is not None), default=None)
     return None if peak is None else peak + (CUDA_CONTEXT_MIB if on_gpu else 0)
 
@@ -71,7 +70,7 @@ def sort_out(numbers: Numbers, rows: Sequence[CellRow], limits: Limits) -> tuple
         rows: results on one test set.
         limits: of training.
     """
-    on_gpu = bool(numbers.run.manifest().get("gpus"))
+    on_gpu = bool(numbers.run.manifest().gpus)
     fitting, left_out = [], []
     for row in rows:
         value = row.metrics.get(numbers.metric)
@@ -80,10 +79,10 @@ def sort_out(numbers: Numbers, rows: Sequence[CellRow], limits: Limits) -> tuple
             continue
         chosen = row.selection
         memory = peak_memory(chosen, on_gpu)
-        if chosen.get("training_seconds") is None or chosen.get("trainable_parameters") is None:
+        if chosen.training_seconds is None or chosen.trainable_parameters is None:
             left_out.append(f"{row.name}: {row.note or 'what its training took is not recorded'}")
             continue
-        candidate = Candidate(row, value, memory, chosen["training_seconds"], chosen["trainable_parameters"])
+        candidate = Candidate(row, value, memory, chosen.training_seconds, chosen.trainable_parameters)
         if excess := list(_excess(memory, candidate.seconds, limits)):
             left_out.append(f"{row.name}: {'; '.join(excess)}" + _other_point(numbers, row, limits, on_gpu))
         else:
@@ -110,7 +109,7 @@ def _excess(memory: float | None, seconds: float, limits: Limits) -> Iterator[st
 
 def _other_point(numbers: Numbers, row: CellRow, limits: Limits, on_gpu: bool) -> str:
     """The cell's best trial by validation loss that is within the limits, which has no test result."""
-    records = {record["trial"]: record for record in numbers.run.trials()}
+    records = {end.trial: end for end in numbers.run.trials()}
     within = [
         trial
         for trial in numbers.trials_of(row.cell)
@@ -123,5 +122,5 @@ def _other_point(numbers: Numbers, row: CellRow, limits: Limits, on_gpu: bool) -
     return f"; with {point} it would fit (validation loss {loss(best.best_loss)}), but that is not tested"
 
 
-def _exceeds(record: Any, trial: Trial, limits: Limits, on_gpu: bool) -> bool:
+def _exceeds(record: TrialEnd, trial: Trial, limits: Limits, on_gpu: bool) -> bool:
     return any(_excess(peak_memory(record, on_gpu), trial.training_seconds or 0.0, limits))

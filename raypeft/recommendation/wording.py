@@ -44,7 +44,7 @@ def caveats(numbers: Numbers, limited: bool) -> list[str]:
         f"Each point was trained once (seed {study.training.seed}): how much results vary between trainings is not in "
         "the intervals.",
     ]
-    if limited and not numbers.run.manifest().get("gpus"):
+    if limited and not numbers.run.manifest().gpus:
         lines.append(
             "Memory was measured without a GPU: it is the resident memory of a process, and says little about a card."
         )

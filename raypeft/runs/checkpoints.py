@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from raypeft.output.files import read_json, write_json
+from raypeft.runs.reading import parse
+from raypeft.runs.records import Message, Scores, SelectBy, Since
 
 MARKER = "report.json"
 SEAL = "seal"
-SelectBy = Literal["loss", "em@10"]
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class Checkpoint:
     """
 
     path: Path
-    report: dict[str, Any]
-    since: dict[str, Any] | None
+    report: Message | None
+    since: Since | None
     files: dict[str, tuple[int, str]]
 
     @property
     def order(self) -> tuple[int, int]:
         """Sort key: later in training is greater."""
-        return (self.report["report"], self.since["step"] if self.since else -1)
+        return (self.report.report if self.report else -1, self.since.step if self.since else -1)
 
     def damage(self) -> str | None:
         """What is wrong with its files: missing, of another size or content; none where all is well."""
@@ -53,22 +54,24 @@ class Checkpoint:
 
 def seal(
     checkpoint: Path,
-    report: Mapping[str, Any],
-    since: Mapping[str, Any] | None = None,
+    report: Message | None,
+    since: Since | None = None,
     files: Mapping[str, tuple[int, str]] | None = None,
 ) -> Checkpoint:
     """Mark a checkpoint as whole, its files on disk, by writing its report into it, the last file of all.
 
     Args:
         checkpoint: the folder.
-        report: the trial's last report.
+        report: the trial's last report, none before the first.
         since: what was measured since, for a checkpoint between two reports.
         files: sizes and digests, where it was sealed before.
     """
     files = dict(files) if files else {file.name: _synced(file) for file in _files(checkpoint)}
-    content = {**report, SEAL: {"since": dict(since) if since else None, "files": files}}
-    write_json(checkpoint / MARKER, {**report, SEAL: {**content[SEAL], "sha256": _own_digest(content)}})
-    return Checkpoint(checkpoint, dict(report), dict(since) if since else None, files)
+    own: dict[str, Any] = {"since": since.content() if since else None, "files": files}
+    said = report.content() if report else {}
+    own["sha256"] = _own_digest({**said, SEAL: own})
+    write_json(checkpoint / MARKER, {**said, SEAL: own})
+    return Checkpoint(checkpoint, report, since, files)
 
 
 def sealed(folder: Path) -> list[Checkpoint]:
@@ -82,13 +85,18 @@ def with_weights(folder: Path) -> list[Checkpoint]:
     return [one for one in sealed(folder) if one.since is None]
 
 
-def rank_key(report: Mapping[str, Any], select_by: SelectBy) -> tuple[float, float]:
+def rank_key(report: Scores | None, select_by: SelectBy) -> tuple[float, float]:
     """Sort key under which smaller is better: the validation loss, or EM@10 where it was computed, then the loss."""
-    loss = report["validation_loss"]
+    loss, em10 = (report.validation_loss, report.em10) if report else (None, None)
+    return rank(loss, em10 if report and report.em10_computed else None, select_by)
+
+
+def rank(loss: float | None, em10: float | None, select_by: SelectBy) -> tuple[float, float]:
+    """As `rank_key`, of the two numbers."""
     loss = float("inf") if loss is None else loss
     if select_by == "loss":
         return (loss, 0.0)
-    return (-report["em@10"] if report.get("em@10_computed") else 1.0, loss)
+    return (1.0 if em10 is None else -em10, loss)
 
 
 def best(folder: Path, select_by: SelectBy) -> Checkpoint | None:
@@ -136,8 +144,10 @@ def _read(checkpoint: Path) -> Checkpoint | None:
         files = {name: (size, digest) for name, (size, digest) in mark["files"].items()}
         if any(Path(name).name != name for name in files):
             return None
-        report = {key: value for key, value in content.items() if key != SEAL}
-        return Checkpoint(checkpoint, report, mark["since"], files)
+        said = {key: value for key, value in content.items() if key != SEAL}
+        report = parse(Message, json.dumps(said).encode()) if said else None
+        since = parse(Since, json.dumps(mark["since"]).encode()) if mark["since"] else None
+        return Checkpoint(checkpoint, report, since, files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -5,30 +5,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from raypeft.errors import UserError
-from raypeft.runs.reading import (
-    EVENT,
-    FAILURE,
-    ICL,
-    MANIFEST,
-    REPORT,
-    SELECTION,
-    TAKEN,
-    TEST,
-    TRIAL,
-    Damaged,
-    Kind,
-    Reading,
-    append_record,
-    write_record,
+from raypeft.runs.reading import Damaged, Reading, append_record, parse, write_record
+from raypeft.runs.records import (
+    Event,
+    Failure,
+    IclResult,
+    Manifest,
+    OfTrial,
+    Prediction,
+    Record,
+    Report,
+    Selection,
+    State,
+    Taken,
+    TestResult,
+    TrialEnd,
 )
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import ResolvedStudy
 from raypeft.spec.values import quoted
 
 MOST_LISTED = 20  # cells in a message
+R = TypeVar("R", bound=OfTrial)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Run:
     @cached_property
     def plan(self) -> Plan:
         """The plan of the frozen study, what is on the hub at the commits that the manifest records."""
-        return Plan(ResolvedStudy.load(self.study_file).pinned(self.manifest().get("revisions", {})))
+        return Plan(ResolvedStudy.load(self.study_file).pinned(self.manifest().revisions))
 
     def trial_folder(self, name: str) -> Path:
         """Checkpoints of a trial: `checkpoint-<step>` folders, each with a `report.json` written last."""
@@ -149,90 +150,100 @@ class Run:
         """Result of an ICL job; its predictions lie beside it as `.jsonl`."""
         return self.folder / "icl" / f"{job.id}.json"
 
-    def manifest(self) -> dict[str, Any]:
-        """Content of the manifest, empty before it is written."""
-        return self.reading.record(self.manifest_file, MANIFEST, lambda row: None) or {}
+    def manifest(self) -> Manifest:
+        """The manifest, empty before it is written."""
+        return self.reading.record(self.manifest_file, Manifest) or Manifest()
 
-    def reports(self) -> Iterator[dict[str, Any]]:
+    def reports(self) -> Iterator[Report]:
         """Reports in the order the driver received them."""
         return self.reading.rows(self.reports_file, self.report_of)
 
-    def trials(self) -> Iterator[dict[str, Any]]:
+    def trials(self) -> Iterator[TrialEnd]:
         """Ended trials in the order they ended; of two lines of one trial the later one counts."""
         rows = self.reading.rows(self.trials_file, self.end_of)
-        return iter({row["trial"]: row for row in rows}.values())
+        return iter({row.trial: row for row in rows}.values())
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    def events(self) -> Iterator[Event]:
         """What happened to the run, oldest first."""
-        return self.reading.rows(self.events_file, EVENT.parse)
+        return self.reading.rows(self.events_file, self.event_of)
 
-    def report_of(self, line: bytes) -> dict[str, Any]:
+    def report_of(self, line: bytes) -> Report:
         """The report of a trial of this run that a line holds.
 
         Raises:
             Damaged: it holds none.
         """
-        row = self._own(REPORT, line)
-        if row["validation_loss"] is None and not row.get("end"):
+        report = self._own(Report, line)
+        if report.validation_loss is None and not report.end:
             raise Damaged("validation_loss: missing in a report that ends nothing")
-        return row
+        return report
 
-    def end_of(self, line: bytes) -> dict[str, Any]:
+    def end_of(self, line: bytes) -> TrialEnd:
         """The end of a trial of this run that a line holds.
 
         Raises:
             Damaged: it holds none.
         """
-        return self._own(TRIAL, line)
+        return self._own(TrialEnd, line)
 
-    def note(self, text: str, **where: Any) -> None:
-        """Write down something that happened to the run, or to one of its trials."""
-        append_record(self.events_file, EVENT, {"time": time.time(), "text": text, **where})
+    @staticmethod
+    def event_of(line: bytes) -> Event:
+        """The event that a line holds.
 
-    def selection(self, cell: Cell) -> dict[str, Any] | None:
+        Raises:
+            Damaged: it holds none.
+        """
+        return parse(Event, line)
+
+    def note(self, text: str, trial: str | None = None, cell: Cell | None = None) -> None:
+        """Write down something that happened to the run, or to one of its trials or cells."""
+        where = {"trial": trial} if trial else {"cell": cell.id} if cell else {}
+        append_record(self.events_file, Event(time=time.time(), text=text, **where))
+
+    def selection(self, cell: Cell) -> Selection | None:
         """The selected trial and checkpoint of a cell, or why there is none."""
 
-        def whose(row: dict[str, Any]) -> str | None:
-            trial = row["trial"]
-            if row.get("files") and self._trials.get(trial) != (cell.id, row["number"]):
-                return f"selects {trial}, which is no trial of {cell.id}"
-            return _stranger(row, {"cell": cell.id})
+        def whose(found: Selection) -> str | None:
+            if found.files and self._trials.get(str(found.trial)) != (cell.id, found.number):
+                return f"selects {found.trial}, which is no trial of {cell.id}"
+            return _stranger(found, {"cell": cell.id})
 
-        return self.reading.record(self.selection_file(cell), SELECTION, whose)
+        return self.reading.record(self.selection_file(cell), Selection, whose)
 
-    def taken(self, cell: Cell) -> dict[str, Any] | None:
+    def taken(self, cell: Cell) -> Taken | None:
         """Origin, reports and trials of a cell that was taken over from another run; none for a cell run here."""
 
-        def whose(row: dict[str, Any]) -> str | None:
-            cells = {one["cell"] for rows in (row["reports"], row["trials"]) for one in rows} - {cell.id}
+        def whose(found: Taken) -> str | None:
+            cells = {report.cell for report in found.reports} | {end.cell for end in found.trials}
+            cells -= {cell.id}
             return f"has trials of {min(cells)}" if cells else None
 
-        return self.reading.record(self.taken_file(cell), TAKEN, whose)
+        return self.reading.record(self.taken_file(cell), Taken, whose)
 
-    def test(self, cell: Cell, dataset: str | None = None) -> dict[str, Any] | None:
+    def test(self, cell: Cell, dataset: str | None = None) -> TestResult | None:
         """Result of a cell's test on its own data set, or on one of those that its own one joins."""
 
-        def whose(row: dict[str, Any]) -> str | None:
+        def whose(found: TestResult) -> str | None:
             own = {"cell": cell.id, "dataset": dataset or cell.dataset}
-            if row.get("predictions_sha256") and (selection := self.selection(cell)):
-                own["trial"] = selection["trial"]
-            return _stranger(row, own)
+            if found.predictions_sha256 and (selection := self.selection(cell)):
+                own["trial"] = str(selection.trial)
+            return _stranger(found, own)
 
-        return self.reading.record(self.test_file(cell, dataset), TEST, whose)
+        return self.reading.record(self.test_file(cell, dataset), TestResult, whose)
 
-    def icl(self, job: IclJob) -> dict[str, Any] | None:
+    def icl(self, job: IclJob) -> IclResult | None:
         """Result of an ICL job."""
-        return self.reading.record(self.icl_file(job), ICL, lambda row: _stranger(row, asdict(job)))
+        return self.reading.record(self.icl_file(job), IclResult, lambda found: _stranger(found, asdict(job)))
 
-    def failure(self, result: Path) -> dict[str, Any] | None:
+    def failure(self, result: Path) -> Failure | None:
         """Why a job has no result, by the result's file."""
         own = {"job": self.job_name(result)}
-        return self.reading.record(error_file(result), FAILURE, lambda row: _stranger(row, own))
+        return self.reading.record(error_file(result), Failure, lambda found: _stranger(found, own))
 
-    def fail(self, result: Path, end: str, error: str) -> None:
+    def fail(self, result: Path, end: State, error: str) -> None:
         """Write down why a job has no result."""
-        failure = {"job": self.job_name(result), "end": end, "error": error, "time": time.time()}
-        write_record(error_file(result), FAILURE, failure)
+        failure = Failure(job=self.job_name(result), end=end, error=error, time=time.time())
+        write_record(error_file(result), failure)
 
     def faults(self) -> list[str]:
         """What is wrong with the files read so far, one line each."""
@@ -242,7 +253,7 @@ class Run:
         """A job by its result's place in the run folder."""
         return str(result.with_suffix("").relative_to(self.folder))
 
-    def predictions(self, file: Path) -> list[dict[str, Any]]:
+    def predictions(self, file: Path) -> list[Prediction]:
         """Rows of a file of predictions: those that its result was computed from, where the result says so."""
         return self.reading.predictions(file, self.digest(file))
 
@@ -250,8 +261,9 @@ class Run:
         """SHA-256 of the predictions that a result was computed from, where it says so, by the file they belong in."""
         tested = file.name.startswith("predictions")
         name = file.with_suffix(".json").name.replace("predictions", "test", 1) if tested else f"{file.stem}.json"
-        result = Reading().record(file.with_name(name), TEST if tested else ICL, lambda row: None)
-        return (result or {}).get("predictions_sha256")
+        kind: type[TestResult] | type[IclResult] = TestResult if tested else IclResult
+        result = Reading().record(file.with_name(name), kind)
+        return result.predictions_sha256 if result else None
 
     @cached_property
     def _trials(self) -> dict[str, tuple[str, int]]:
@@ -259,11 +271,11 @@ class Run:
         numbers = range(self.plan.resolved.study.trials)
         return {cell.trial_name(number): (cell.id, number) for cell in self.plan.cells for number in numbers}
 
-    def _own(self, kind: Kind, line: bytes) -> dict[str, Any]:
-        row = kind.parse(line)
-        if self._trials.get(row["trial"]) != (row["cell"], row["number"]):
-            raise Damaged(f"{row['trial']} is no trial of this run")
-        return row
+    def _own(self, kind: type[R], line: bytes) -> R:
+        record = parse(kind, line)
+        if self._trials.get(record.trial) != (record.cell, record.number):
+            raise Damaged(f"{record.trial} is no trial of this run")
+        return record
 
 
 def find_cell(run: Run, text: str) -> Cell:
@@ -297,9 +309,9 @@ def error_file(result: Path) -> Path:
     return result.with_name(f"{result.stem}.error.json")
 
 
-def _stranger(row: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+def _stranger(record: Record, own: Mapping[str, Any]) -> str | None:
     """Whose a record is, where it is not one's own."""
-    return next(
-        (f"is of {key} {row[key]}, not of {value}" for key, value in own.items() if row.get(key) not in (None, value)),
-        None,
-    )
+    for name, value in own.items():
+        if (found := getattr(record, name)) not in (None, value):
+            return f"is of {name} {found}, not of {value}"
+    return None

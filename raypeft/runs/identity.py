@@ -12,6 +12,7 @@ from raypeft.estimate.machines import capabilities
 from raypeft.hub import cached_snapshot
 from raypeft.output.files import read_json
 from raypeft.runs.folder import Run
+from raypeft.runs.records import Manifest
 from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.sections import Effective, foreseen_precision
@@ -27,7 +28,7 @@ _MODEL_LABELS = {"title", "family", "parameters", "gated", "folder"}
 _DATASET_LABELS = {"title", "folder", "hub", "revision", "files", "columns", "expected_items", "origin"}
 
 
-def cell_identity(plan: Plan, manifest: Mapping[str, Any], cell: Cell) -> str:
+def cell_identity(plan: Plan, manifest: Manifest, cell: Cell) -> str:
     """Hash of all that a cell's trials, selection and tests follow from.
 
     Not in it: titles, the question, where data and models lie (their content counts), resources, and what only a search
@@ -57,7 +58,7 @@ def cell_identity(plan: Plan, manifest: Mapping[str, Any], cell: Cell) -> str:
     )
 
 
-def icl_identity(plan: Plan, manifest: Mapping[str, Any], job: IclJob) -> str:
+def icl_identity(plan: Plan, manifest: Manifest, job: IclJob) -> str:
     """Hash of all that an in-context-learning run follows from; of training only how the model is loaded."""
     training = plan.resolved.study.training
     return _digest(
@@ -69,18 +70,16 @@ def icl_identity(plan: Plan, manifest: Mapping[str, Any], job: IclJob) -> str:
     )
 
 
-def precision_of(plan: Plan, manifest: Mapping[str, Any], model: str) -> str | None:
+def precision_of(plan: Plan, manifest: Manifest, model: str) -> str | None:
     """What a run's model computes in; none where that is not known.
 
     A run that has not recorded it was without a GPU, or says itself what it asked for.
     """
-    recorded = manifest.get("precision")
-    if isinstance(recorded, dict):
-        found = recorded.get(model)
-        return found if isinstance(found, str) else None
+    if manifest.precision is not None:
+        return manifest.precision.get(model)
     asked = plan.resolved.study.training.precision
     if asked == "auto":
-        return None if manifest.get("gpus") else "fp32"
+        return None if manifest.gpus else "fp32"
     return None if asked == "fp16" else asked
 
 
@@ -110,7 +109,7 @@ def check_precision(run: Run, *, elsewhere: bool = False) -> None:
         UserError: `training.precision: auto` comes to another one on this machine.
     """
     manifest = run.manifest()
-    if "precision" not in manifest:
+    if manifest.precision is None:
         return
     wrong = [
         f"{name} has computed in {known} in this run, and would go on in {here} here"
@@ -138,17 +137,17 @@ def content_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _basis(plan: Plan, manifest: Mapping[str, Any], model: str, datasets: list[str]) -> dict[str, Any]:
+def _basis(plan: Plan, manifest: Manifest, model: str, datasets: list[str]) -> dict[str, Any]:
     study, resolved = plan.resolved.study, plan.resolved
     return {
         "model": [
             resolved.models[model].model_dump(exclude=_MODEL_LABELS),
-            {key: value for key, value in manifest["models"][model].items() if key != "folder"},
+            manifest.models[model].model_dump(exclude={"folder"}, exclude_unset=True),
         ],
         "datasets": {
             name: [
                 resolved.datasets[name].model_dump(exclude=_DATASET_LABELS),
-                {split: found["sha256"] for split, found in manifest["datasets"][name].items()},
+                {split: found.sha256 for split, found in manifest.datasets[name].items()},
             ]
             for name in datasets
         },

@@ -2,29 +2,16 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Any
 
 from raypeft.runs.checkpoints import rank_key
 from raypeft.runs.folder import Run
-from raypeft.runs.reading import REPORT, TRIAL, append_record
-from raypeft.runs.records import State
+from raypeft.runs.reading import append_record
+from raypeft.runs.records import FORMAT, Costs, Message, Report, State, TrialEnd
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import PAPERS_POINT
 
-Report = dict[str, Any]
-
-MEMORY = (
-    "peak_memory_mib",
-    "training_memory_mib",
-    "training_reserved_mib",
-    "decoding_memory_mib",
-    "decoding_reserved_mib",
-    "micro_batch",
-    "decode_batch",
-    "gradient_checkpointing",
-)
-SUMMED = ("training_seconds", "evaluation_seconds", *MEMORY, "trainable_parameters", "parameters")
+UNSAID = {"fault", "notice", "transient"}  # of a message, in the end of a trial or an event
 
 
 class Ledger:
@@ -38,18 +25,18 @@ class Ledger:
         self.select_by = run.plan.resolved.study.validation.select_by
         self.history: list[Report] = []
         self.reports: dict[str, list[Report]] = defaultdict(list)
-        self.ended: dict[str, dict[str, Any]] = {row["trial"]: row for row in run.trials()}
+        self.ended: dict[str, TrialEnd] = {end.trial: end for end in run.trials()}
         self.notices: dict[str, list[str]] = defaultdict(list)
-        for row in run.events():
-            if "trial" in row:
-                self.notices[row["trial"]].append(row["text"])
-        for row in run.reports():
-            self.history.append(row)
-            self.reports[row["trial"]].append(row)
+        for event in run.events():
+            if event.trial is not None:
+                self.notices[event.trial].append(event.text)
+        for report in run.reports():
+            self.history.append(report)
+            self.reports[report.trial].append(report)
 
-    def of(self, cell: Cell) -> list[dict[str, Any]]:
+    def of(self, cell: Cell) -> list[TrialEnd]:
         """Ended trials of a cell."""
-        return [row for row in self.ended.values() if row["cell"] == cell.id]
+        return [end for end in self.ended.values() if end.cell == cell.id]
 
     def note(self, trial: str, text: str) -> None:
         """Record something that happened to a trial."""
@@ -59,56 +46,69 @@ class Ledger:
     def is_new(self, trial: str, report: int) -> bool:
         """Whether this report of a trial has not been recorded yet; a trial that ends without one gives -1."""
         recorded = self.reports.get(trial)
-        return report > (recorded[-1]["report"] if recorded else -1)
+        return report > (recorded[-1].report if recorded else -1)
 
-    def record(self, trial: str, cell: Cell, number: int, report: Mapping[str, Any]) -> Report:
+    def record(self, trial: str, cell: Cell, number: int, message: Message, hyperparameters: dict[str, Any]) -> Report:
         """Record a report, durable when this returns."""
-        row = {"trial": trial, "cell": cell.id, "number": number, **report, "time": time.time()}
-        row = append_record(self.run.reports_file, REPORT, row)
-        self.history.append(row)
-        self.reports[trial].append(row)
-        return row
+        kept = message.model_fields_set - UNSAID
+        said = {name: value for name, value in message if name in kept}
+        report = Report(
+            format=FORMAT,
+            trial=trial,
+            cell=cell.id,
+            number=number,
+            hyperparameters=hyperparameters,
+            time=time.time(),
+            **said,
+        )
+        append_record(self.run.reports_file, report)
+        self.history.append(report)
+        self.reports[trial].append(report)
+        return report
 
     def end(
         self,
         trial: str,
         cell: Cell,
         number: int,
-        hyperparameters: Mapping[str, Any],
+        hyperparameters: dict[str, Any],
         state: State,
         reason: str | None = None,
         error: str | None = None,
         transient: bool = False,
-    ) -> dict[str, Any]:
+    ) -> TrialEnd:
         """Record the end of a trial, once."""
         if trial in self.ended:
             return self.ended[trial]
-        reports = [row for row in self.reports.get(trial, []) if row["validation_loss"] is not None]
-        best = min(reports, key=lambda row: rank_key(row, self.select_by), default=None)
-        point = self.run.plan.resolved.point_name(cell.technique, hyperparameters)
-        row = {
-            "trial": trial,
-            "cell": cell.id,
-            "number": number,
-            "state": state,
-            "reason": reason,
-            "hyperparameters": dict(hyperparameters),
-            "paper_point": point == PAPERS_POINT,
-            "reports": len(reports),
-            "best_report": best["report"] if best else None,
-            "best_loss": best["validation_loss"] if best else None,
-            "best_em@10": best["em@10"] if best else None,
-            **{key: reports[-1].get(key) if reports else None for key in SUMMED},
-            "error": error,
-            "time": time.time(),
-        }
-        if transient:
-            row["transient"] = True
+        reports = [report for report in self.reports.get(trial, []) if report.validation_loss is not None]
+        best = min(reports, key=lambda report: rank_key(report, self.select_by), default=None)
+        more: dict[str, Any] = {"transient": True} if transient else {}
         if notices := self.notices.get(trial):
-            row["notices"] = notices
-        row = append_record(self.run.trials_file, TRIAL, row)
-        self.ended[trial] = row
-        return row
+            more["notices"] = notices
+        end = TrialEnd(
+            trial=trial,
+            cell=cell.id,
+            number=number,
+            state=state,
+            reason=reason,
+            hyperparameters=hyperparameters,
+            paper_point=self.run.plan.resolved.point_name(cell.technique, hyperparameters) == PAPERS_POINT,
+            reports=len(reports),
+            best_report=best.report if best else None,
+            best_loss=best.validation_loss if best else None,
+            best_em10=best.em10 if best else None,
+            **costs_of(reports[-1] if reports else None),
+            error=error,
+            time=time.time(),
+            **more,
+        )
+        self.ended[trial] = append_record(self.run.trials_file, end)
+        return self.ended[trial]
+
+
+def costs_of(record: Costs | None) -> dict[str, Any]:
+    """What a record says of costs, by field; all none without one."""
+    return {name: getattr(record, name, None) for name in Costs.model_fields}
 
 
 def remaining(plan: Plan, ledger: Ledger) -> list[tuple[Cell, int]]:

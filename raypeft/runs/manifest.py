@@ -16,11 +16,11 @@ from raypeft.data.rows import listed
 from raypeft.data.sources import SPLITS, content_hash, load_split, read_split
 from raypeft.errors import UserError
 from raypeft.estimate.machines import cpu, listed_gpus, output
-from raypeft.output.files import write_json
 from raypeft.output.text import discreet
 from raypeft.runs.folder import Run
 from raypeft.runs.identity import RESULTS_VERSION, content_of, precisions
-from raypeft.runs.reading import MANIFEST, write_record
+from raypeft.runs.reading import write_record
+from raypeft.runs.records import Manifest, Source, Split
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Plan
 
@@ -44,14 +44,12 @@ def write_manifest(
     revisions = revisions or {}
     plan = Plan(run.plan.resolved.pinned(revisions))
     datasets = data_hashes(plan)
-    if wrong := too_small(plan, {name: datasets[name]["train"]["items"] for name in plan.resolved.study.datasets}):
+    if wrong := too_small(plan, {name: datasets[name]["train"].items for name in plan.resolved.study.datasets}):
         raise UserError("\n".join(wrong), where=str(run.study_file))
     models = {name: model_source(plan, name) for name in plan.resolved.models}
     known = run.manifest()
-    if known:
-        if changed := [
-            name for name in datasets if _hashes(datasets[name]) != _hashes((known.get("datasets") or {}).get(name))
-        ]:
+    if known.written:
+        if changed := [name for name in datasets if _hashes(datasets[name]) != _hashes(known.datasets.get(name, {}))]:
             raise UserError(
                 f"the data of {', '.join(changed)} differ from those this run began with",
                 where=str(run.folder),
@@ -67,43 +65,42 @@ def write_manifest(
     study = plan.resolved.study
     write_record(
         run.manifest_file,
-        MANIFEST,
-        {
-            "study": plan.resolved.name,
-            "raypeft": __version__,
-            "results_version": RESULTS_VERSION,
-            "git": _git(),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": discreet(" ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])),
-            "versions": versions(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "cpu": cpu(),
-            "cores": psutil.cpu_count(logical=True),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "gpus": _gpus(plan),
-            "precision": precisions(plan, elsewhere=elsewhere),
-            "datasets": datasets,
-            "models": models,
-            "revisions": revisions,
-            "seeds": {
+        Manifest(
+            study=plan.resolved.name,
+            raypeft=__version__,
+            results_version=RESULTS_VERSION,
+            git=_git(),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=discreet(" ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])),
+            versions=versions(),
+            python=platform.python_version(),
+            platform=platform.platform(),
+            cpu=cpu(),
+            cores=psutil.cpu_count(logical=True),
+            memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+            gpus=_gpus(plan),
+            precision=precisions(plan, elsewhere=elsewhere),
+            datasets=datasets,
+            models=models,
+            revisions=revisions,
+            seeds={
                 "search": study.search.seed,
                 "training": study.training.seed,
                 "data": study.data.seed,
                 "icl": study.icl.seeds if study.icl else [],
             },
-        },
+        ),
     )
 
 
 def add_gpus(run: Run, found: Sequence[str]) -> None:
     """Record the GPUs that trials run on where the driver's machine has none."""
     known = run.manifest()
-    if not known.get("gpus"):
-        write_json(run.manifest_file, {**known, "gpus": list(found)})
+    if not known.gpus:
+        write_record(run.manifest_file, known.model_copy(update={"gpus": list(found)}))
 
 
-def foreseen(plan: Plan, absent: Container[str]) -> dict[str, Any]:
+def foreseen(plan: Plan, absent: Container[str]) -> Manifest:
     """What of a run's manifest its results follow from, as it would be written now (`raypeft.runs.identity`).
 
     Args:
@@ -116,14 +113,14 @@ def foreseen(plan: Plan, absent: Container[str]) -> dict[str, Any]:
         for name, entry in resolved.datasets.items()
         if not any(part in absent for part in (name, *(entry.join or ())))
     ]
-    return {
-        "results_version": RESULTS_VERSION,
-        "gpus": _gpus(plan),
-        "precision": precisions(plan, elsewhere=False),
-        "versions": versions(),
-        "datasets": {name: _data_hashes(plan, name) for name in data},
-        "models": {name: model_source(plan, name) for name in resolved.models if name not in absent},
-    }
+    return Manifest(
+        results_version=RESULTS_VERSION,
+        gpus=_gpus(plan),
+        precision=precisions(plan, elsewhere=False),
+        versions=versions(),
+        datasets={name: _data_hashes(plan, name) for name in data},
+        models={name: model_source(plan, name) for name in resolved.models if name not in absent},
+    )
 
 
 def too_small(plan: Plan, items: Mapping[str, int]) -> list[str]:
@@ -141,7 +138,7 @@ def too_small(plan: Plan, items: Mapping[str, int]) -> list[str]:
     return wrong
 
 
-def data_hashes(plan: Plan) -> dict[str, Any]:
+def data_hashes(plan: Plan) -> dict[str, dict[str, Split]]:
     """Of every split as the study uses it: number of items and sha256 of their content; of the file it is taken from,
     where that is, how many items it holds, which rows have none and which ids more than one item has. A joint data set
     has no test split of its own.
@@ -149,41 +146,42 @@ def data_hashes(plan: Plan) -> dict[str, Any]:
     return {name: _data_hashes(plan, name) for name in plan.resolved.datasets}
 
 
-def _data_hashes(plan: Plan, name: str) -> dict[str, Any]:
+def _data_hashes(plan: Plan, name: str) -> dict[str, Split]:
     entry = plan.resolved.datasets[name]
-    hashes: dict[str, Any] = {}
+    hashes: dict[str, Split] = {}
     for split in SPLITS:
         if split == "test" and entry.join is not None:
             continue
         items = load_split(plan.resolved.datasets, name, split, plan.resolved.study.data)
-        hashes[split] = {"items": len(items), "sha256": content_hash(items)}
+        more: dict[str, Any] = {}
         if entry.join is None:
             found = read_split(name, entry, split)
-            hashes[split] |= {"source": found.source, "of": len(found.items), "dropped": found.incomplete}
-            hashes[split] |= {"repeated_ids": found.repeated_ids}
+            more = {"source": found.source, "of": len(found.items), "dropped": found.incomplete}
+            more |= {"repeated_ids": found.repeated_ids}
+        hashes[split] = Split(items=len(items), sha256=content_hash(items), **more)
     return hashes
 
 
-def remarks(plan: Plan, hashes: Mapping[str, Any]) -> list[str]:
+def remarks(plan: Plan, hashes: Mapping[str, Mapping[str, Split]]) -> list[str]:
     """What a user should know of the data: dropped rows, and splits that are not as large as they should be."""
     lines = []
     for name, splits in hashes.items():
         expected = plan.resolved.datasets[name].expected_items
         for split, found in splits.items():
-            if dropped := found.get("dropped"):
+            if dropped := found.dropped:
                 lines.append(f"{name}: without intent or code, so dropped from {split}: {listed(dropped)}")
-            if repeated := found.get("repeated_ids"):
+            if repeated := found.repeated_ids:
                 lines.append(f"{name}: ids that more than one item of {split} has: {listed(repeated)}")
-            if split in expected and found["of"] != expected[split]:
-                lines.append(f"{name}: {found['of']:,} items in {split}, not the expected {expected[split]:,}")
+            if split in expected and found.of != expected[split]:
+                lines.append(f"{name}: {found.of:,} items in {split}, not the expected {expected[split]:,}")
     return lines
 
 
-def _hashes(splits: Mapping[str, Any] | None) -> dict[str, str]:
-    return {split: found["sha256"] for split, found in (splits or {}).items()}
+def _hashes(splits: Mapping[str, Split]) -> dict[str, str]:
+    return {split: found.sha256 for split, found in splits.items()}
 
 
-def model_source(plan: Plan, name: str) -> dict[str, Any]:
+def model_source(plan: Plan, name: str) -> Source:
     """Where a model is loaded from.
 
     Raises:
@@ -193,10 +191,10 @@ def model_source(plan: Plan, name: str) -> dict[str, Any]:
     where = f"catalogue.models.{name}.folder"
     folder = entry.path(where)
     if folder is None:
-        return {"hub": entry.hub, "revision": entry.revision}
+        return Source(hub=entry.hub, revision=entry.revision)
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} holds no model: there is no config.json", where=where)
-    return {"folder": entry.folder, "sha256": content_of(folder)}
+    return Source(folder=str(entry.folder), sha256=content_of(folder))
 
 
 def versions() -> dict[str, str]:
@@ -208,13 +206,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _changed_models(known: Mapping[str, Any], models: Mapping[str, Any]) -> list[str]:
+def _changed_models(known: Manifest, models: Mapping[str, Source]) -> list[str]:
     """Models whose folders hold something else than a run's manifest says; one of another version hashes otherwise."""
-    if known.get("results_version") != RESULTS_VERSION:
+    if known.results_version != RESULTS_VERSION:
         return []
-    return [
-        name for name, found in models.items() if found.get("sha256") != known["models"].get(name, {}).get("sha256")
-    ]
+    return [name for name, found in models.items() if found.sha256 != known.models.get(name, Source()).sha256]
 
 
 def _git() -> str | None:

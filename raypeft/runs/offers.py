@@ -1,13 +1,12 @@
 """What other runs have finished of a plan, known by the identity of cells and in-context-learning runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from raypeft.runs.folder import Run
 from raypeft.runs.identity import RESULTS_VERSION, cell_identity, icl_identity, precision_of
-from raypeft.runs.records import State
+from raypeft.runs.records import IclResult, Manifest, Outcome, Selection, State
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.technique import Technique
 
@@ -76,7 +75,7 @@ class Offer:
 
 
 def offers(
-    plan: Plan, manifest: Mapping[str, Any], cells: Sequence[Cell], jobs: Sequence[IclJob], sources: Iterable[Run]
+    plan: Plan, manifest: Manifest, cells: Sequence[Cell], jobs: Sequence[IclJob], sources: Iterable[Run]
 ) -> list[Offer]:
     """What `reuse` would take; nothing is taken.
 
@@ -97,16 +96,14 @@ def offers(
 
 def open_work(run: Run, plan: Plan) -> tuple[list[Cell], list[IclJob]]:
     """Cells of a plan that have not begun in its run, and in-context-learning runs without a result."""
-    begun = {row["cell"] for rows in (run.reports(), run.trials()) for row in rows}
+    begun = {report.cell for report in run.reports()} | {end.cell for end in run.trials()}
     cells = [cell for cell in plan.cells if cell.id not in begun and run.selection(cell) is None]
     return cells, [job for job in plan.icl_jobs if run.icl(job) is None]
 
 
-def offer_of(
-    plan: Plan, manifest: Mapping[str, Any], cells: Iterable[Cell], jobs: Iterable[IclJob], source: Run
-) -> Offer:
+def offer_of(plan: Plan, manifest: Manifest, cells: Iterable[Cell], jobs: Iterable[IclJob], source: Run) -> Offer:
     """What one run has finished of the given cells and jobs of a plan: the same by identity, and whole."""
-    version = source.manifest().get("results_version")
+    version = source.manifest().results_version
     if version != RESULTS_VERSION and not (version == SHARED_BASE and left_bases_whole(source.plan)):
         return Offer(source.folder, [], [])
     found = Offer(
@@ -119,12 +116,8 @@ def offer_of(
     # what it took over itself may come from a run that did not
     return Offer(
         source.folder,
-        [
-            cell
-            for cell in found.cells
-            if "origin" not in (source.selection(cell) or {}) and not _rest_was_fp32(source, cell)
-        ],
-        [job for job in found.jobs if "origin" not in (source.icl(job) or {})],
+        [cell for cell in found.cells if _is_own(source.selection(cell)) and not _rest_was_fp32(source, cell)],
+        [job for job in found.jobs if _is_own(source.icl(job))],
     )
 
 
@@ -137,7 +130,7 @@ def left_bases_whole(plan: Plan) -> bool:
 
 def doubts(run: Run) -> list[str]:
     """What of a run's own results cannot be trusted, one line each: a technique may have damaged the base of others."""
-    if run.manifest().get("results_version") != SHARED_BASE or left_bases_whole(run.plan):
+    if run.manifest().results_version != SHARED_BASE or left_bases_whole(run.plan):
         return []
     suspects = [name for name, technique in run.plan.resolved.techniques.items() if not _is_harmless(technique)]
     return [
@@ -157,44 +150,43 @@ def _is_harmless(technique: Technique) -> bool:
     return technique.peft in HARMLESS_CLASSES and {*arguments, *technique.search} <= HARMLESS_ARGUMENTS
 
 
-def _same_cell(plan: Plan, manifest: Mapping[str, Any], source: Run, cell: Cell) -> bool:
+def _same_cell(plan: Plan, manifest: Manifest, source: Run, cell: Cell) -> bool:
     if cell not in source.plan.cells:
         return False
     selection = source.selection(cell)
-    if not selection or not selection["trial"] or not set(selection["trials"] or ()) <= REPEATABLE:
-        return False
-    tests = [source.test(cell, dataset) for dataset in source.plan.tests(cell)]
-    if not all(tests) or not _same_precision(plan, manifest, cell.model, tests):
+    if not selection or not selection.trial or not set(selection.trials or ()) <= REPEATABLE:
         return False
     for dataset in source.plan.tests(cell):
         test = source.test(cell, dataset)
-        if test is None or not _has_predictions(source, test, source.predictions_file(cell, dataset)):
+        if not _is_whole(plan, manifest, cell.model, source, test, source.predictions_file(cell, dataset)):
             return False
     return cell_identity(source.plan, source.manifest(), cell) == cell_identity(plan, manifest, cell)
 
 
-def _same_job(plan: Plan, manifest: Mapping[str, Any], source: Run, job: IclJob) -> bool:
+def _same_job(plan: Plan, manifest: Manifest, source: Run, job: IclJob) -> bool:
     if job not in source.plan.icl_jobs:
         return False
-    result = source.icl(job)
-    if result is None or not _has_predictions(source, result, source.icl_file(job).with_suffix(".jsonl")):
-        return False
-    if not _same_precision(plan, manifest, job.model, [result]):
+    predictions = source.icl_file(job).with_suffix(".jsonl")
+    if not _is_whole(plan, manifest, job.model, source, source.icl(job), predictions):
         return False
     return icl_identity(source.plan, source.manifest(), job) == icl_identity(plan, manifest, job)
 
 
-def _same_precision(
-    plan: Plan, manifest: Mapping[str, Any], model: str, results: Iterable[Mapping[str, Any] | None]
+def _is_whole(
+    plan: Plan, manifest: Manifest, model: str, source: Run, result: Outcome | None, predictions: Path
 ) -> bool:
-    """Whether results were computed in what the plan's model will compute in, as far as they say so themselves."""
+    """Whether a result was computed in what the plan's model will compute in, as far as it says so itself, and still
+    has the predictions it was computed from; older ones do not say which.
+    """
     here = precision_of(plan, manifest, model)
-    return here is not None and all(result and result.get("precision", here) == here for result in results)
+    if result is None or here is None or result.precision not in (None, here):
+        return False
+    return not result.predictions_sha256 or bool(source.predictions(predictions))
 
 
-def _has_predictions(source: Run, result: Mapping[str, Any], predictions: Path) -> bool:
-    """Whether a result still has the predictions it was computed from; older ones do not say which."""
-    return not result.get("predictions_sha256") or bool(source.predictions(predictions))
+def _is_own(record: Selection | IclResult | None) -> bool:
+    """Whether a run has computed it itself."""
+    return record is None or record.origin is None
 
 
 def _count(number: int, name: str) -> str:

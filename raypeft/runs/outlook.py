@@ -1,16 +1,16 @@
 """What of a plan is done already, in its own run folder or in others, and how long the rest takes."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from raypeft.errors import UserError
-from raypeft.estimate.cost import Cost
+from raypeft.estimate.cost import Cost, Pace
 from raypeft.hub.study import cached, needs, revisions
 from raypeft.runs.folder import Run
 from raypeft.runs.manifest import foreseen
 from raypeft.runs.offers import Offer, offers, open_work
+from raypeft.runs.records import Manifest, Report
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import ResolvedStudy, differences
 
@@ -70,23 +70,52 @@ def outlook(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collect
         absent: models and data sets that cannot be read here.
     """
     if run is None or not (run.study_file.exists() and run.begun):
-        return Outlook([], {}, [], [], _offers(plan, {}, absent, plan.cells, plan.icl_jobs, sources))
+        return Outlook([], {}, [], [], _offers(plan, Manifest(), absent, plan.cells, plan.icl_jobs, sources))
     if changes := _changes(run, plan.resolved):
         return Outlook(changes, {}, [], [], [])
     cells, jobs = open_work(run, plan)
     ids = {cell.id for cell in plan.cells}
     return Outlook(
         [],
-        Counter(row["cell"] for row in run.trials() if row["cell"] in ids),
+        Counter(end.cell for end in run.trials() if end.cell in ids),
         [(cell, dataset) for cell, dataset in plan.test_jobs if run.test(cell, dataset)],
         [job for job in plan.icl_jobs if job not in jobs],
         _offers(plan, run.manifest(), absent, cells, jobs, sources),
     )
 
 
+def pace_of(cost: Cost, reports: Iterable[Report]) -> Pace:
+    """The pace of the trials that a run of a plan has reported on, finished or not, against its estimates.
+
+    Args:
+        cost: the estimates, uncorrected.
+        reports: of the run.
+    """
+    last: dict[str, tuple[Report, float, float]] = {}
+    decoded: Counter[str] = Counter()
+    for report in reports:
+        training, evaluation = report.training_seconds, report.evaluation_seconds
+        if report.report > 0 and None not in (report.validation_loss, training, evaluation):
+            last[report.trial] = (report, training or 0.0, evaluation or 0.0)
+        decoded[report.trial] += bool(report.em10_computed)
+    sums: dict[tuple[str, str], list[float]] = {}
+    for trial, (report, trained, evaluated) in last.items():
+        cell, number = Cell.parse(report.cell), report.report
+        training = cost.training_seconds(cell) * number / cost.plan.reports
+        evaluation = (number + 1) * cost.loss_seconds(cell) + decoded[trial] * cost.em_seconds(cell)
+        known = sums.setdefault((cell.model, cell.technique), [0.0] * 4)
+        new = (trained, training, evaluated, evaluation)
+        sums[cell.model, cell.technique] = [one + other for one, other in zip(known, new, strict=True)]
+    return Pace(
+        {key: real / estimated for key, (real, estimated, _, _) in sums.items()},
+        {key: real / estimated for key, (_, _, real, estimated) in sums.items()},
+        len(last),
+    )
+
+
 def _offers(
     plan: Plan,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     absent: Collection[str],
     cells: Sequence[Cell],
     jobs: Sequence[IclJob],
@@ -95,18 +124,18 @@ def _offers(
     """Offers for what the manifest, or else this machine, has models and data of."""
     if not sources:
         return []
-    if manifest:
-        plan = Plan(plan.resolved.pinned(manifest.get("revisions", {})))
+    if manifest.written:
+        plan = Plan(plan.resolved.pinned(manifest.revisions))
     else:
         elsewhere = {cell.model for source in sources for cell in source.plan.cells}
         plan, manifest = _foreseen(plan, {*absent, *(plan.resolved.models.keys() - elsewhere)})
-    models, data = manifest["models"], manifest["datasets"]
+    models, data = manifest.models, manifest.datasets
     known = [cell for cell in cells if cell.model in models and {cell.dataset, *plan.tests(cell)} <= data.keys()]
     known_jobs = [job for job in jobs if job.model in models and job.dataset in data]
     return offers(plan, manifest, known, known_jobs, sources)
 
 
-def _foreseen(plan: Plan, absent: Collection[str]) -> tuple[Plan, dict[str, Any]]:
+def _foreseen(plan: Plan, absent: Collection[str]) -> tuple[Plan, Manifest]:
     """The plan with what is on the hub at the commits that the cache has, and what a manifest would say of it."""
     here = {need: commit for need in needs(plan.resolved) if (commit := cached(need))}
     absent = {*absent, *(need.name for need in needs(plan.resolved) if need not in here)}

@@ -1,15 +1,26 @@
-"""What is written to a run folder: a model of every line and file, its bounds, and whose it is.
+"""What is written to a run folder: one model of each line and file, with its bounds.
 
 Everything is read and written through `raypeft.runs.reading`. A record carries the version of its format where it is
 written; records without one are of the time before there were versions, and may lack what later ones are sure to have.
 One of a later version than this package knows is refused.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Set
 from enum import StrEnum
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, with_config
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    model_validator,
+    with_config,
+)
+from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
 
 FORMAT = 1
@@ -31,8 +42,8 @@ class State(StrEnum):
 
 USABLE = (State.FINISHED, State.STOPPED)
 FAILED = (State.NAN, State.OOM, State.ERROR, State.SKIPPED)
-End = Literal["finished", "stopped", "nan", "oom", "error", "skipped"]
 
+_HALF = re.compile("[\ud800-\udfff]")
 _WHOLE = 2**53  # a JSON number up to here is exact everywhere
 _MOST_PERCENT = 100.001  # a mean of percentages may be rounded up
 _LARGEST_LOSS = 1e39  # twice the largest number of fp32
@@ -48,124 +59,296 @@ Scalar = bool | Annotated[int, Field(ge=-_WHOLE, le=_WHOLE)] | Number | str | No
 Point = dict[Name, Scalar]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$", max_length=255)]
-Sealed = Annotated[list[Count | Sha256], Field(min_length=2, max_length=2)]
-
-_model = with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
-
-
-def _record(name: str, fields: Mapping[str, Any]) -> Any:
-    """A model of a record whose keys are no identifiers, or shared with others."""
-    return _model(TypedDict(name, dict(fields)))  # type: ignore[operator]
+Sealed = tuple[Count, Sha256]
+SelectBy = Literal["loss", "em@10"]
 
 
-_MEMORY: dict[str, Any] = {
-    f"{kind}_mib": NotRequired[Measure | None]
-    for kind in ("peak_memory", "training_memory", "training_reserved", "decoding_memory", "decoding_reserved")
-}
-_COSTS: dict[str, Any] = {
-    "training_seconds": NotRequired[Measure | None],
-    "evaluation_seconds": NotRequired[Measure | None],
-    **_MEMORY,
-    "micro_batch": NotRequired[Count | None],
-    "decode_batch": NotRequired[Count | None],
-    "gradient_checkpointing": NotRequired[bool | None],
-    "trainable_parameters": NotRequired[Count | None],
-    "parameters": NotRequired[Count | None],
-}
-
-# A line of `reports.jsonl`; keys in the order they are written in.
-Report = _record(
-    "Report",
-    {
-        "format": NotRequired[Format],
-        "trial": Name,
-        "cell": Name,
-        "number": Count,
-        "report": Count,
-        "epoch": NotRequired[Measure],
-        "step": NotRequired[Count],
-        "validation_loss": Loss | None,
-        "best_loss": NotRequired[Loss | None],
-        "em@10": NotRequired[Percent | None],
-        "em@10_computed": NotRequired[bool],
-        **{key: kind for key, kind in _COSTS.items() if key.endswith("_seconds")},
-        "items_per_second": NotRequired[Measure | None],
-        **{key: kind for key, kind in _COSTS.items() if not key.endswith("_seconds")},
-        "end": NotRequired[State | None],
-        "error": NotRequired[str | None],
-        "hyperparameters": NotRequired[Point],
-        "time": NotRequired[Time],
-    },
-)
-
-# A line of `trials.jsonl`.
-TrialEnd = _record(
-    "TrialEnd",
-    {
-        "format": NotRequired[Format],
-        "trial": Name,
-        "cell": Name,
-        "number": Count,
-        "state": End,
-        "reason": NotRequired[str | None],
-        "hyperparameters": NotRequired[Point],
-        "paper_point": NotRequired[bool | None],
-        "reports": NotRequired[Count],
-        "best_report": NotRequired[Count | None],
-        "best_loss": NotRequired[Loss | None],
-        "best_em@10": NotRequired[Percent | None],
-        **_COSTS,
-        "error": NotRequired[str | None],
-        "time": NotRequired[Time],
-        "transient": NotRequired[bool],
-        "notices": NotRequired[list[str]],
-    },
-)
-
-# `selection.json`; `trial` is none where nothing could be selected, `lost` then says which checkpoints are damaged.
-_Selection = _record(
-    "Selection",
-    {
-        "format": NotRequired[Format],
-        "cell": NotRequired[Name | None],
-        "origin": NotRequired[str],
-        "trial": Name | None,
-        "reason": NotRequired[str | None],
-        "number": NotRequired[Count | None],
-        "hyperparameters": NotRequired[Point],
-        "paper_point": NotRequired[bool | None],
-        "checkpoint_report": NotRequired[Count | None],
-        "validation_loss": NotRequired[Loss | None],
-        "em@10": NotRequired[Percent | None],
-        **_COSTS,
-        "select_by": NotRequired[str],
-        "considered": NotRequired[Count],
-        "trials": NotRequired[dict[End, Count] | None],
-        "files": NotRequired[dict[FileName, Sealed] | None],
-        "notice": NotRequired[str],
-        "lost": NotRequired[list[str]],
-    },
-)
+T = TypeVar("T")
 
 
-def _complete(row: dict[str, Any]) -> dict[str, Any]:
-    """A selection that says what was selected, or why nothing."""
-    wanted = _CHOSEN if row["trial"] is not None else ("reason",)
-    missing = [key for key in wanted if key not in row]
-    if missing and "format" in row:
-        raise ValueError(f"{', '.join(missing)}: missing")
-    if missing:  # of the time before there were versions
-        blank = {"hyperparameters": {}, "reason": "the reason is not recorded"}
-        row.update({key: blank.get(key) for key in missing})
-    return row
+class _NotNull:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: Any = handler(source)
+        inner: CoreSchema = schema["schema"]
+        return inner
 
 
-_CHOSEN: tuple[str, ...] = ("number", "hyperparameters", "paper_point", "checkpoint_report", "validation_loss", "em@10")
-_CHOSEN += ("training_seconds", "peak_memory_mib", "trainable_parameters", "parameters", "files")
-Selection: Any = Annotated[_Selection, AfterValidator(_complete)]
+Given = Annotated[T | None, _NotNull()]
+"""Of a key that may be missing, but not be null."""
 
 
-@_model
+def whole_characters(text: Any) -> Any:
+    """A text in which half characters, which have no bytes and no place in JSON, are replaced."""
+    return _HALF.sub("\ufffd", text) if isinstance(text, str) else text
+
+
+Text = Annotated[str, BeforeValidator(whole_characters)]
+
+
+def _an_end(state: State) -> State:
+    if state in (State.PAUSED, State.RUNNING):
+        raise ValueError(f"{state} is no end of a trial")
+    return state
+
+
+AnyState = Annotated[State, Field(strict=False)]  # Ray and JSON have the text
+End = Annotated[AnyState, AfterValidator(_an_end)]
+
+
+class Record(BaseModel):
+    """A line or file of a run folder; keys that this version does not know are kept.
+
+    Attributes:
+        KIND: what one is, in words.
+    """
+
+    model_config = ConfigDict(
+        strict=True, extra="allow", frozen=True, allow_inf_nan=False, validate_by_name=True, serialize_by_alias=True
+    )
+    KIND: ClassVar[str] = "record"
+
+    @classmethod
+    def key(cls, name: str) -> str:
+        """What a field is called where it is written."""
+        return cls.model_fields[name].serialization_alias or name
+
+    def content(self) -> dict[str, Any]:
+        """What is written of it: the keys that it was made with, fit for JSON."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Versioned(Record):
+    """A record that says the version of its format.
+
+    Attributes:
+        SURE: fields that every record with a version has.
+    """
+
+    SURE: ClassVar[frozenset[str]] = frozenset()
+    format: Given[Format] = None
+
+    @model_validator(mode="after")
+    def _has_what_is_sure(self) -> Self:
+        return self.with_fields(self.SURE)
+
+    def with_fields(self, names: Set[str]) -> Self:
+        """The record, which if it has a version says all of these.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if self.format is not None and (missing := names - self.model_fields_set):
+            raise ValueError(f"{', '.join(sorted(self.key(name) for name in missing))}: missing")
+        return self
+
+
+class OfTrial(Versioned):
+    """Whose a record is."""
+
+    trial: Name
+    cell: Name
+    number: Count
+
+
+class Scores(Record):
+    """What an evaluation of a trial found: validation loss in nats a token, EM@10 in percent.
+
+    Attributes:
+        report: its number, 0 before training; -1 where the trial has ended before any.
+        em10_computed: false where EM@10 is that of the evaluation before.
+    """
+
+    report: Annotated[int, Field(ge=-1, le=_WHOLE)]
+    epoch: Given[Measure] = None
+    step: Given[Count] = None
+    validation_loss: Loss | None
+    best_loss: Loss | None = None
+    em10: Percent | None = Field(default=None, validation_alias="em@10", serialization_alias="em@10")
+    em10_computed: Given[bool] = Field(
+        default=None, validation_alias="em@10_computed", serialization_alias="em@10_computed"
+    )
+
+
+class Memory(Record):
+    """Peaks of memory by phase, and the batches that they are of."""
+
+    peak_memory_mib: Measure | None = None
+    training_memory_mib: Measure | None = None
+    training_reserved_mib: Measure | None = None
+    decoding_memory_mib: Measure | None = None
+    decoding_reserved_mib: Measure | None = None
+    micro_batch: Count | None = None
+    decode_batch: Count | None = None
+    gradient_checkpointing: bool | None = None
+
+
+class Times(Record):
+    """Seconds so far."""
+
+    training_seconds: Measure | None = None
+    evaluation_seconds: Measure | None = None
+
+
+class Since(Times):
+    """What a trial has done since its last report, where a checkpoint lies between two."""
+
+    step: Count
+
+
+class Costs(Memory, Times):
+    """What a trial costs."""
+
+    trainable_parameters: Count | None = None
+    parameters: Count | None = None
+
+
+class Measured(Costs, Scores):
+    """What a trial reports of an evaluation.
+
+    Attributes:
+        items_per_second: in training.
+        shortened: how many items were cut to the token limits, by split and part, in the first report.
+        end: how the trial has ended, in its last report.
+        error: traceback of a trial that failed.
+    """
+
+    items_per_second: Measure | None = None
+    shortened: dict[str, int] | None = None
+    end: AnyState | None = None
+    error: Text | None = None
+
+
+class Message(Measured):
+    """What a worker sends: a report, with what is for the driver alone.
+
+    Attributes:
+        fault: why the trial ends, in a line.
+        notice: something that happened to the trial.
+        transient: whether another try may do better.
+    """
+
+    fault: Text | None = None
+    notice: Text | None = None
+    transient: bool | None = None
+
+    @classmethod
+    def received(cls, result: Mapping[str, Any]) -> Self:
+        """A message as Ray passes it on, with keys of its own."""
+        return cls.model_validate({key: result[key] for key in _SENT if key in result})
+
+    def sent(self) -> dict[str, Any]:
+        """It as Ray takes it."""
+        return self.model_dump(exclude_unset=True)
+
+
+_SENT = tuple(map(Message.key, Message.model_fields))
+
+
+class Report(Measured, OfTrial):
+    """A line of `reports.jsonl`."""
+
+    KIND = "report"
+    SURE = frozenset({"em10", "em10_computed", "time"})
+    report: Count
+    hyperparameters: Given[Point] = None
+    time: Given[Time] = None
+
+
+class Ended(Record):
+    """How a trial has ended."""
+
+    state: End
+    reason: Text | None = None
+    hyperparameters: Given[Point] = None
+    paper_point: bool | None = None
+    reports: Given[Count] = None
+    best_report: Count | None = None
+    best_loss: Loss | None = None
+    best_em10: Percent | None = Field(default=None, validation_alias="best_em@10", serialization_alias="best_em@10")
+
+
+class TrialEnd(Costs, Ended, OfTrial):
+    """A line of `trials.jsonl`.
+
+    Attributes:
+        transient: whether it failed for a reason that another try may not meet.
+        notices: what happened to it.
+    """
+
+    KIND = "end of a trial"
+    SURE = frozenset({"state", "reason", "hyperparameters", "reports", "best_report", "best_loss", "best_em10", "time"})
+    error: Text | None = None
+    time: Given[Time] = None
+    transient: bool = False
+    notices: list[Text] = []
+
+
+class Chosen(Versioned):
+    """What was selected of a cell; `trial` is none where nothing could be, for a reason."""
+
+    cell: Name | None = None
+    origin: Given[str] = None
+    trial: Name | None
+    reason: Text | None = None
+    number: Count | None = None
+    hyperparameters: Given[Point] = None
+    paper_point: bool | None = None
+    checkpoint_report: Count | None = None
+    validation_loss: Loss | None = None
+    em10: Percent | None = Field(default=None, validation_alias="em@10", serialization_alias="em@10")
+
+
+class Selection(Costs, Chosen):
+    """`selection.json`.
+
+    Attributes:
+        considered: number of usable trials.
+        trials: number of the cell's trials by state.
+        files: size and SHA-256 of the selected weights' files.
+        notice: why the selected checkpoint is not the best there was.
+        lost: which checkpoints are damaged, where none is intact.
+    """
+
+    KIND = "selection"
+    SURE = frozenset({"cell", "trials"})
+    CHOSEN: ClassVar[frozenset[str]] = frozenset(
+        {
+            "number",
+            "hyperparameters",
+            "paper_point",
+            "checkpoint_report",
+            "validation_loss",
+            "em10",
+            "training_seconds",
+            "peak_memory_mib",
+            "trainable_parameters",
+            "parameters",
+            "files",
+        }
+    )
+    select_by: Given[str] = None
+    considered: Given[Count] = None
+    trials: dict[End, Count] | None = None
+    files: dict[FileName, Sealed] | None = None
+    notice: Text | None = None
+    lost: list[Text] = []
+
+    @model_validator(mode="after")
+    def _says_what_or_why(self) -> Self:
+        return self.with_fields(self.CHOSEN if self.trial is not None else {"reason"})
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """The selected trial's hyperparameters."""
+        return self.hyperparameters or {}
+
+    @property
+    def why(self) -> str:
+        """Why nothing was selected."""
+        return self.reason or "the reason is not recorded"
+
+
+@with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
 class CodeBleu(TypedDict):
     """CodeBLEU of a test and its parts, in percent; none where there is nothing to compare."""
 
@@ -185,105 +368,172 @@ def _bounded(metrics: dict[str, Any]) -> dict[str, Any]:
 Metrics = Annotated[
     dict[Name, CodeBleu | Count | Annotated[float, Field(ge=0, le=_MOST_PERCENT)] | None], AfterValidator(_bounded)
 ]
-_RESULT: dict[str, Any] = {
-    "format": NotRequired[Format],
-    "origin": NotRequired[str],
-    "metrics": Metrics,
-    "seconds": NotRequired[Measure],
-    **{key: kind for key, kind in _COSTS.items() if key not in ("trainable_parameters", "parameters")},
-    "predictions_sha256": NotRequired[Sha256],
-}
-
-# `test.json`: the test of a cell's selected trial on one data set.
-TestResult = _record(
-    "TestResult",
-    {"cell": NotRequired[Name], "dataset": NotRequired[Name], "trial": NotRequired[str], **_RESULT},
-)
-
-# `<n>-shot-seed-<s>.json`: one in-context-learning run.
-IclResult = _record(
-    "IclResult",
-    {"model": Name, "dataset": Name, "examples": Count, "seed": Count, **_RESULT},
-)
 
 
-@_model
-class Prediction(TypedDict):
+class Outcome(Record):
+    """What was measured of a test or an in-context-learning run.
+
+    Attributes:
+        metrics: by name, and the number of `items`.
+        precision: what the model computed in.
+        predictions_sha256: of the file of predictions that the metrics were computed from.
+    """
+
+    origin: Given[str] = None
+    metrics: Metrics
+    seconds: Measure | None = None
+    precision: Any = None
+    predictions_sha256: Given[Sha256] = None
+
+    @property
+    def items(self) -> int:
+        """Number of items."""
+        count: Any = self.metrics["items"]
+        return int(count)
+
+
+class OfTest(Versioned):
+    """Whose result it is."""
+
+    cell: Name | None = None
+    dataset: Name | None = None
+    trial: str | None = None
+
+
+class TestResult(Memory, Times, Outcome, OfTest):
+    """`test.json`: the test of a cell's selected trial on one data set."""
+
+    __test__ = False  # to pytest
+    KIND = "test result"
+    SURE = frozenset({"cell", "dataset", "trial", "seconds", "predictions_sha256"})
+
+
+class OfIcl(Versioned):
+    """Whose result it is."""
+
+    model: Name
+    dataset: Name
+    examples: Count
+    seed: Count
+
+
+class IclResult(Memory, Times, Outcome, OfIcl):
+    """`<n>-shot-seed-<s>.json`: one in-context-learning run."""
+
+    KIND = "in-context-learning result"
+    SURE = frozenset({"seconds", "predictions_sha256"})
+
+
+class Prediction(Record):
     """A line of `predictions.jsonl`: a test item and its candidates, best first."""
 
+    KIND = "prediction"
     id: str | int
-    intent: NotRequired[str]
-    prompt: NotRequired[str]
-    reference: str
-    candidates: list[str]
-    scores: NotRequired[list[Number]]
+    intent: Text = ""
+    prompt: Text = ""
+    reference: Text
+    candidates: list[Text]
+    scores: list[Number] = []
 
 
-@_model
-class Failure(TypedDict):
+class Failure(Record):
     """`*.error.json`: why a job has no result; `job` is the path of that result in the run folder, without suffix."""
 
-    job: NotRequired[str]
-    end: NotRequired[State]
-    error: str
-    time: NotRequired[Time]
+    KIND = "failure"
+    job: Given[str] = None
+    end: AnyState | None = None
+    error: Text
+    time: Given[Time] = None
 
 
-@_model
-class Event(TypedDict):
+class Event(Record):
     """A line of `events.jsonl`: something that happened to the run, or to one of its trials or cells."""
 
-    time: NotRequired[Time]
-    text: str
-    trial: NotRequired[str]
-    cell: NotRequired[str]
+    KIND = "event"
+    time: Given[Time] = None
+    text: Text
+    trial: str | None = None
+    cell: str | None = None
 
 
-@_model
-class Dashboard(TypedDict):
-    """`dashboard.json`: where Ray's dashboard is (`raypeft.execution.dashboard.Dashboard`)."""
+class Dashboard(Record):
+    """`dashboard.json`: what the driver writes down while a run's cluster is up.
 
-    url: Annotated[str, Field(pattern=r"^http://[\w.:\[\]-]+$", max_length=300)]
-    host: Annotated[str, Field(max_length=300)]
+    Attributes:
+        url: address, as seen from the cluster's head.
+        host: machine of the driver.
+        session: name of Ray's session, which tells this cluster from a later one at the same address.
+        token_file: where the token lies; none where there is none, or it stands in the variable `RAY_AUTH_TOKEN`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    KIND = "dashboard"
+    url: Annotated[str, Field(pattern=r"^http://([A-Za-z0-9.-]+|\[[0-9a-f:]+\]):\d{1,5}$")]
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=255)]
     session: str | None
     token_file: str | None
 
 
-@_model
-class Split(TypedDict):
-    """A split of a data set as the study uses it."""
+class Split(Record):
+    """A split of a data set as the study uses it.
+
+    Attributes:
+        items: number of items, and `sha256` of their content.
+        source: the file it is taken from, which has `of` items, and `dropped` rows without intent or code.
+    """
 
     items: Count
     sha256: str
-    of: NotRequired[Count]
-    dropped: NotRequired[list[str]]
-    repeated_ids: NotRequired[list[str]]
+    source: Any = None
+    of: Count | None = None
+    dropped: list[str] = []
+    repeated_ids: list[str] = []
 
 
-@_model
-class Manifest(TypedDict):
-    """`manifest.json`: what a run ran with, and on what."""
+class Source(Record):
+    """Where a model is loaded from: a folder by its content, or a repository of the hub at a commit."""
 
-    format: NotRequired[Format]
-    study: NotRequired[str]
-    raypeft: NotRequired[str]
-    results_version: NotRequired[int | None]
-    versions: NotRequired[dict[str, str]]
-    cpu: NotRequired[str]
-    gpus: NotRequired[list[Any]]
-    precision: NotRequired[dict[str, Literal["fp32", "bf16", "fp16"] | None]]
-    datasets: NotRequired[dict[str, dict[str, Split]]]
-    models: NotRequired[dict[str, dict[str, Any]]]
-    revisions: NotRequired[dict[Literal["models", "datasets"], dict[str, str]]]
+    folder: str | None = None
+    sha256: str | None = None
+    hub: str | None = None
+    revision: str | None = None
 
 
-# `taken.json`: where a cell comes from that was taken over, with its reports and trials.
-Taken = _record(
-    "Taken",
-    {
-        "format": NotRequired[Format],
-        "origin": str,
-        "reports": list[Report],  # type: ignore[valid-type]
-        "trials": list[TrialEnd],  # type: ignore[valid-type]
-    },
-)
+class Manifest(Versioned):
+    """`manifest.json`: what a run ran with, and on what; without any field before it is written."""
+
+    KIND = "manifest"
+    SURE = frozenset({"study", "versions", "gpus", "datasets", "models", "revisions"})
+    study: str | None = None
+    raypeft: str | None = None
+    results_version: int | None = None
+    git: str | None = None
+    started: Any = None
+    command: Any = None
+    versions: dict[str, str] = {}
+    python: Any = None
+    platform: Any = None
+    cpu: str | None = None
+    cores: Any = None
+    memory_gib: Any = None
+    gpus: list[Any] = []
+    precision: dict[str, Literal["fp32", "bf16", "fp16"] | None] | None = None
+    datasets: dict[str, dict[str, Split]] = {}
+    models: dict[str, Source] = {}
+    revisions: Mapping[str, Mapping[str, str]] = {}
+    seeds: Any = None
+
+    @property
+    def written(self) -> bool:
+        """Whether there is one."""
+        return bool(self.model_fields_set)
+
+
+class Taken(Versioned):
+    """`taken.json`: where a cell comes from that was taken over, with its reports and trials."""
+
+    KIND = "cell taken over"
+    SURE = frozenset({"origin"})
+    origin: str
+    reports: list[Report]
+    trials: list[TrialEnd]

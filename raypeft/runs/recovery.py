@@ -8,7 +8,8 @@ from typing import Any
 from raypeft.errors import UserError
 from raypeft.output.files import repair_lines
 from raypeft.runs.folder import Run, error_file, scores_file
-from raypeft.runs.reading import EVENT, Damaged
+from raypeft.runs.reading import Damaged
+from raypeft.runs.records import Outcome
 
 FOLDERS = ("cells", "icl", "trials", "tune", "tensorboard", "report")
 SHOWN = 20
@@ -31,7 +32,7 @@ def mend(run: Run) -> list[str]:
     for leftover in run.folder.rglob(".*.tmp"):
         if leftover.is_file():
             leftover.unlink(missing_ok=True)
-    ledgers = ((run.reports_file, run.report_of), (run.trials_file, run.end_of), (run.events_file, EVENT.parse))
+    ledgers = ((run.reports_file, run.report_of), (run.trials_file, run.end_of), (run.events_file, run.event_of))
     found = [
         f"{file.name}: {count} damaged {'line' if count == 1 else 'lines'} dropped"
         for file, parse in ledgers
@@ -86,7 +87,7 @@ def _refuse_strangers(run: Run) -> None:
 def _without_damaged(run: Run) -> Iterator[str]:
     """Remove what cannot be read or belongs elsewhere, and say so."""
     made_again = "is damaged, and is made again"
-    if _removed(run, run.manifest_file, run.manifest):
+    if _removed(run, run.manifest_file, lambda: run.manifest().written):
         yield f"{run.manifest_file.name} {made_again}: the data cannot be compared with those the run began with"
     for cell in run.plan.cells:
         selection, taken = run.selection_file(cell), run.taken_file(cell)
@@ -111,13 +112,13 @@ def _removed(run: Run, file: Path, read: Callable[[], Any]) -> bool:
     return True
 
 
-def _whole(run: Run, predictions: Path, read: Callable[[], dict[str, Any] | None]) -> bool:
+def _whole(run: Run, predictions: Path, read: Callable[[], Outcome | None]) -> bool:
     """Whether a result has its predictions, one for each item."""
     rows, result = run.predictions(predictions), read()
-    return result is not None and len(rows) == result["metrics"]["items"]
+    return result is not None and len(rows) == result.items
 
 
-def _results(run: Run) -> Iterator[tuple[str, Path, Path, Callable[[], dict[str, Any] | None]]]:
+def _results(run: Run) -> Iterator[tuple[str, Path, Path, Callable[[], Outcome | None]]]:
     """What was tested, its result file and its predictions, and what reads the result."""
     for cell, dataset in run.plan.test_jobs:
         test, predictions = run.test_file(cell, dataset), run.predictions_file(cell, dataset)
@@ -132,8 +133,8 @@ def _lost_reports(run: Run) -> list[str]:
     Raises:
         UserError: there are some, and trials that are to be compared with them have not ended.
     """
-    reported, ended = {row["trial"] for row in run.reports()}, list(run.trials())
-    lost = [row["trial"] for row in ended if row.get("reports") and row["trial"] not in reported]
+    reported, ended = {report.trial for report in run.reports()}, list(run.trials())
+    lost = [end.trial for end in ended if end.reports and end.trial not in reported]
     if not lost:
         return []
     listed = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")

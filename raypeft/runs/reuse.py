@@ -5,16 +5,17 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from raypeft.errors import UserError
 from raypeft.output.files import append_lines, write_json
 from raypeft.runs.folder import Run
 from raypeft.runs.offers import Offer, offer_of, open_work
+from raypeft.runs.records import Manifest, OfTrial, Report, Taken, TrialEnd
 from raypeft.spec.plan import Cell, IclJob
 
+R = TypeVar("R", bound=OfTrial)
 COMPUTING = ("torch", "transformers", "peft", "bitsandbytes")
-Rows = dict[str, list[dict[str, Any]]]
 
 
 def siblings(folder: Path, study: str) -> list[Run]:
@@ -55,24 +56,25 @@ def reuse(run: Run, sources: Iterable[Run]) -> list[str]:
     said = []
     for source in sources:
         offer = offer_of(plan, manifest, cells, jobs, source)
-        rows = _rows_by_cell(source) if offer.cells else {}
+        reports = _by_cell(source.reports() if offer.cells else ())
+        ends = _by_cell(source.trials() if offer.cells else ())
         taken = Offer(
             source.folder,
-            [cell for cell in offer.cells if _take_cell(run, source, cell, rows[cell.id])],
+            [cell for cell in offer.cells if _take_cell(run, source, cell, reports[cell.id], ends[cell.id])],
             [job for job in offer.jobs if _take_job(run, source, job)],
         )
         cells, jobs = taken.without(cells, jobs)
         if taken.cells or taken.jobs:
             said.append(f"Taken over from {source.folder}: {taken.text(names=True)}")
-            if others := other_versions(source.manifest(), manifest.get("versions", {})):
+            if others := other_versions(source.manifest(), manifest.versions):
                 said.append(f"  It was computed with {others}")
     _complete_ledger(run)
     return said
 
 
-def other_versions(manifest: Mapping[str, Any], here: Mapping[str, str]) -> str:
+def other_versions(manifest: Manifest, here: Mapping[str, str]) -> str:
     """In which versions of the packages that compute a run's manifest differs from those here."""
-    there = manifest.get("versions", {})
+    there = manifest.versions
     return ", ".join(
         f"{name} {there.get(name, 'not recorded')} (here {here.get(name, 'not installed')})"
         for name in COMPUTING
@@ -89,21 +91,19 @@ def _runs(folder: Path) -> Iterator[Run]:
 def _readable(run: Run) -> bool:
     """Whether this version of the package understands the run; one that it does not has nothing to take."""
     try:
-        return bool(run.plan and run.manifest())
+        return bool(run.plan) and run.manifest().written
     except (UserError, ValueError):
         return False
 
 
-def _rows_by_cell(source: Run) -> dict[str, Rows]:
-    """Reports and ended trials of each cell."""
-    found: dict[str, Rows] = defaultdict(lambda: {"reports": [], "trials": []})
-    for kind, rows in (("reports", source.reports()), ("trials", source.trials())):
-        for row in rows:
-            found[row["cell"]][kind].append(row)
+def _by_cell(records: Iterable[R]) -> dict[str, list[R]]:
+    found: dict[str, list[R]] = defaultdict(list)
+    for record in records:
+        found[record.cell].append(record)
     return found
 
 
-def _take_cell(run: Run, source: Run, cell: Cell, rows: Rows) -> bool:
+def _take_cell(run: Run, source: Run, cell: Cell, reports: list[Report], ends: list[TrialEnd]) -> bool:
     """Take a cell over; false where the source was removed meanwhile."""
     staging, origin, target = run.folder / ".taking", source.cell_folder(cell), run.cell_folder(cell)
     shutil.rmtree(staging, ignore_errors=True)
@@ -111,12 +111,15 @@ def _take_cell(run: Run, source: Run, cell: Cell, rows: Rows) -> bool:
         for file in sorted(origin.rglob("*")):
             if file.is_file() and not file.name.startswith(".") and not file.name.endswith(".error.json"):
                 _link(file, staging / file.relative_to(origin))
-        selection = {"origin": str(source.folder), **(source.selection(cell) or {})}
     except FileNotFoundError:
         shutil.rmtree(staging, ignore_errors=True)
         return False
-    write_json(staging / "selection.json", selection)
-    write_json(staging / "taken.json", {"origin": selection["origin"], **rows})
+    if (selection := source.selection(cell)) is None:
+        return False
+    taken = Taken(origin=selection.origin or str(source.folder), reports=reports, trials=ends)
+    # They stay of the version that they were written in.
+    write_json(staging / "selection.json", {"origin": taken.origin, **selection.content()})
+    write_json(staging / "taken.json", taken.content())
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     staging.rename(target)
@@ -128,9 +131,11 @@ def _take_job(run: Run, source: Run, job: IclJob) -> bool:
     try:
         target.with_suffix(".jsonl").unlink(missing_ok=True)
         _link(origin.with_suffix(".jsonl"), target.with_suffix(".jsonl"))
-        write_json(target, {"origin": str(source.folder), **(source.icl(job) or {})})
     except FileNotFoundError:
         return False
+    if (result := source.icl(job)) is None:
+        return False
+    write_json(target, {"origin": str(source.folder), **result.content()})
     return True
 
 
@@ -150,9 +155,9 @@ def _complete_ledger(run: Run) -> None:
     taken = [content for cell in run.plan.cells if (content := run.taken(cell))]
     if not taken:
         return
-    reported = {(row["trial"], row["report"]) for row in run.reports()}
-    ended = {row["trial"] for row in run.trials()}
-    reports = [row for content in taken for row in content["reports"] if (row["trial"], row["report"]) not in reported]
-    trials = [row for content in taken for row in content["trials"] if row["trial"] not in ended]
-    append_lines(run.reports_file, reports)
-    append_lines(run.trials_file, trials)
+    reported = {(report.trial, report.report) for report in run.reports()}
+    ended = {end.trial for end in run.trials()}
+    reports = [one for cell in taken for one in cell.reports if (one.trial, one.report) not in reported]
+    ends = [one for cell in taken for one in cell.trials if one.trial not in ended]
+    append_lines(run.reports_file, (one.content() for one in reports))
+    append_lines(run.trials_file, (one.content() for one in ends))

@@ -1,9 +1,10 @@
 """Readable names in Ray's actor list."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import ray
+
+from raypeft.runs.records import Report
 
 
 class TrialLabel:
@@ -20,9 +21,9 @@ class TrialLabel:
     def __repr__(self) -> str:
         return self.trial
 
-    def reported(self, row: Mapping[str, Any]) -> None:
+    def reported(self, report: Report) -> None:
         """Print a report into this actor's log."""
-        print(f"report {row['report']}: validation loss {row['validation_loss']}, EM@10 {row['em@10']}", flush=True)
+        print(f"report {report.report}: validation loss {report.validation_loss}, EM@10 {report.em10}", flush=True)
 
 
 class Labels:
@@ -37,10 +38,10 @@ class Labels:
             label = ray.remote(num_cpus=0)(TrialLabel).options(name=trial, get_if_exists=True)
             self._actors[trial] = label.remote(trial)
 
-    def reported(self, row: Mapping[str, Any]) -> None:
+    def reported(self, report: Report) -> None:
         """Pass a report on to the trial's label."""
-        if row["trial"] in self._actors:
-            self._actors[row["trial"]].reported.remote(dict(row))
+        if report.trial in self._actors:
+            self._actors[report.trial].reported.remote(report)
 
     def remove(self, trial: str) -> None:
         """Take a trial's label down."""

@@ -1,9 +1,9 @@
 """What a search and its early stopping go by: that by which a cell's checkpoint is selected."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from raypeft.runs.records import Scores, TrialEnd
 from raypeft.spec.study import Study
 
 
@@ -12,14 +12,12 @@ class Objective:
     """What is made small or large.
 
     Attributes:
-        metric: its key in a report.
-        best: its key in the row of an ended trial.
+        metric: its key in what Ray is told.
         mode: as Ray has it.
         words: for people.
     """
 
     metric: str
-    best: str
     mode: Literal["min", "max"]
     words: str
 
@@ -28,20 +26,24 @@ class Objective:
         """As Optuna has it."""
         return "minimize" if self.mode == "min" else "maximize"
 
-    def of(self, report: Mapping[str, Any]) -> float | None:
+    def of(self, report: Scores) -> float | None:
         """What a report says of it; none where it was not measured."""
-        if report["validation_loss"] is None or (self is EM and not report["em@10_computed"]):
+        if report.validation_loss is None or (self is EM and not report.em10_computed):
             return None
-        return float(report[self.metric])
+        return report.validation_loss if self is LOSS else report.em10
 
-    def said(self, report: Mapping[str, Any]) -> str:
+    def best(self, end: TrialEnd) -> float | None:
+        """The best that a trial has reported of it."""
+        return end.best_loss if self is LOSS else end.best_em10
+
+    def said(self, report: Scores) -> str:
         """A report's value in words."""
-        value = report[self.metric]
-        return f"{self.words} {value:.4f}" if self is LOSS else f"{self.words} {value:.2f} %"
+        value = f"{report.validation_loss:.4f}" if self is LOSS else f"{report.em10:.2f} %"
+        return f"{self.words} {value}"
 
 
-LOSS = Objective("validation_loss", "best_loss", "min", "validation loss")
-EM = Objective("em@10", "best_em@10", "max", "validation EM@10")
+LOSS = Objective("validation_loss", "min", "validation loss")
+EM = Objective("em@10", "max", "validation EM@10")
 
 
 def objective_of(study: Study) -> Objective:

@@ -1,6 +1,5 @@
 """What a sweep does with each report and each end of a trial."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
@@ -12,8 +11,8 @@ from raypeft.execution.progress import Progress
 from raypeft.output.files import write_text
 from raypeft.output.text import size
 from raypeft.runs.checkpoints import last
-from raypeft.runs.ledger import MEMORY, Ledger
-from raypeft.runs.records import State
+from raypeft.runs.ledger import Ledger
+from raypeft.runs.records import Measured, Message, State
 from raypeft.spec.plan import Cell, Plan
 from raypeft.sweep.faults import death_of, in_a_line
 from raypeft.sweep.keeping import keep_best
@@ -25,24 +24,6 @@ from raypeft.training.batches import Batches
 
 WORKER_DEATHS = 3
 FAILURES_OF_A_CELL = 3
-REPORT_KEYS = (
-    "report",
-    "epoch",
-    "step",
-    "validation_loss",
-    "best_loss",
-    "em@10",
-    "em@10_computed",
-    "training_seconds",
-    "evaluation_seconds",
-    "items_per_second",
-    *MEMORY,
-    "trainable_parameters",
-    "parameters",
-    "shortened",
-    "end",
-    "error",
-)
 REASONS = {
     State.NAN: "the validation loss was not a finite number",
     State.OOM: "out of memory",
@@ -80,8 +61,8 @@ class Recorder(tune.Callback):
         """End the trials whose end was decided before an interruption, but not recorded."""
         for name, reports in list(self.ledger.reports.items()):
             final = reports[-1]
-            if name in self.scheduler.stopped or final.get("end"):
-                self._end(final["cell"], final["number"], final)
+            if name in self.scheduler.stopped or final.end:
+                self._end(Cell.parse(final.cell), final.number, final)
         for cell in self.plan.cells:
             self._skip_hopeless(cell)
             self._forget(cell)
@@ -111,26 +92,24 @@ class Recorder(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Called by Ray for every report, after the scheduler has seen it."""
-        config = trial.config
-        report = {key: result[key] for key in REPORT_KEYS if key in result}
-        if notice := result.get("notice"):
-            self._note(config["trial"], notice)
-        if report.get("end") == State.PAUSED:
-            if fault := result.get("fault"):
-                self._pause(fault)
+        config, message = trial.config, Message.received(result)
+        name, cell, number = config["trial"], Cell.parse(config["cell"]), config["number"]
+        if message.notice:
+            self._note(name, message.notice)
+        if message.end == State.PAUSED:
+            if message.fault:
+                self._pause(message.fault)
             return
-        if self.ledger.is_new(config["trial"], report["report"]):
-            report["hyperparameters"] = config["hyperparameters"]
-            row = self.ledger.record(config["trial"], Cell.parse(config["cell"]), config["number"], report)
-            self.searcher.observe(row)
-            self.labels.reported(row)
-            self.tensorboard.reported(row)
-            self.progress.reported(row)
+        if self.ledger.is_new(name, message.report):
+            report = self.ledger.record(name, cell, number, message, config["hyperparameters"])
+            self.searcher.observe(report)
+            self.labels.reported(report)
+            self.tensorboard.reported(report)
+            self.progress.reported(report)
             trial.max_failures = trial.num_failures + WORKER_DEATHS  # deaths count from the last progress
-            self._check_disk(config["trial"])
-        report |= {key: result[key] for key in ("fault", "transient") if key in result}
-        if report.get("end") or config["trial"] in self.scheduler.stopped:
-            self._end(config["cell"], config["number"], report)
+            self._check_disk(name)
+        if message.end or name in self.scheduler.stopped:
+            self._end(cell, number, message)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Ray when a trial's worker has died and another is to go on with it."""
@@ -148,8 +127,8 @@ class Recorder(tune.Callback):
         death = death_of(trial)
         fault = f"its worker died {WORKER_DEATHS + 1} times without getting further ({in_a_line(death)})"
         state = State.OOM if is_memory_kill(death) else State.ERROR
-        end = {"end": state, "fault": fault, "error": f"see {trial.error_file}"}
-        self._end(trial.config["cell"], trial.config["number"], end)
+        last = Message(report=-1, validation_loss=None, end=state, fault=fault, error=f"see {trial.error_file}")
+        self._end(Cell.parse(trial.config["cell"]), trial.config["number"], last)
 
     def _note(self, trial: str, text: str) -> None:
         self.ledger.note(trial, text)
@@ -168,7 +147,7 @@ class Recorder(tune.Callback):
 
     def _skip_hopeless(self, cell: Cell) -> None:
         """Skip what is left of a cell whose trials fail for reasons that another try would meet again."""
-        failed = [row for row in self.ledger.of(cell) if row["state"] == State.ERROR and not row.get("transient")]
+        failed = [end for end in self.ledger.of(cell) if end.state == State.ERROR and not end.transient]
         if len(failed) < FAILURES_OF_A_CELL:
             return
         self.searcher.drop(cell)
@@ -179,29 +158,29 @@ class Recorder(tune.Callback):
                 and name not in self.ledger.reports
                 and name not in self.searcher.suggested
             ):
-                reason = f"{len(failed)} trials of its cell failed: {failed[-1]['reason']}"
+                reason = f"{len(failed)} trials of its cell failed: {failed[-1].reason}"
                 self.progress.trial_ended(self.ledger.end(name, cell, number, {}, State.SKIPPED, reason=reason))
 
-    def _end(self, cell_id: str, number: int, report: Mapping[str, Any]) -> None:
-        cell = Cell.parse(cell_id)
-        name = cell.trial_name(number)
+    def _end(self, cell: Cell, number: int, last: Measured) -> None:
+        """End a trial after what it said last, a message or, before an interruption, a report."""
+        name, fault = cell.trial_name(number), last.fault if isinstance(last, Message) else None
         if name in self.ledger.ended:
             return
-        state = State(report.get("end") or State.STOPPED)
-        row = self.ledger.end(
+        state = last.end or State.STOPPED
+        end = self.ledger.end(
             name,
             cell,
             number,
             self.searcher.hyperparameters(cell, number),
             state,
-            reason=self._reason(name, state, report),
-            error=report.get("error"),
-            transient=bool(report.get("transient")),
+            reason=self._reason(name, state, fault),
+            error=last.error,
+            transient=isinstance(last, Message) and bool(last.transient),
         )
-        self.searcher.conclude(row)
+        self.searcher.conclude(end)
         self.labels.remove(name)
-        self.tensorboard.ended(row)
-        self.progress.trial_ended(row)
+        self.tensorboard.ended(end)
+        self.progress.trial_ended(end)
         if state == State.ERROR:
             self._skip_hopeless(cell)
         self._forget(cell)
@@ -211,10 +190,10 @@ class Recorder(tune.Callback):
         if self.plan.resolved.study.resources.keep_checkpoints == "best":
             keep_best(self.run, self.ledger.of(cell))
 
-    def _reason(self, name: str, state: State, report: Mapping[str, Any]) -> str | None:
+    def _reason(self, name: str, state: State, fault: str | None) -> str | None:
         if state == State.ERROR:
-            return str(report["fault"])
-        if state == State.OOM and (fault := report.get("fault")):
+            return fault
+        if state == State.OOM and fault:
             return f"{REASONS[state]}: {fault}"
         return self.scheduler.stopped.get(name) if state == State.STOPPED else REASONS.get(state)
 

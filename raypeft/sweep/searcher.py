@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 
 from raypeft.output.files import repair_lines
 from raypeft.runs.ledger import Ledger
-from raypeft.runs.records import State
+from raypeft.runs.records import Report, State, TrialEnd
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.technique import Dimension, Technique
 from raypeft.sweep.objective import objective_of
@@ -89,16 +89,16 @@ class CellSearcher(Searcher):
         study.sampler = self._sampler(cell, number)
         return technique.from_drawn(study.ask(self._space(cell)).params)
 
-    def observe(self, row: Mapping[str, Any]) -> None:
+    def observe(self, report: Report) -> None:
         """Record what a report says of the objective with the trial it belongs to."""
-        if (value := self.objective.of(row)) is not None:
-            self._trial(Cell.parse(row["cell"]), row["number"]).report(value, row["report"])
+        if (value := self.objective.of(report)) is not None:
+            self._trial(Cell.parse(report.cell), report.number).report(value, report.report)
 
-    def conclude(self, row: Mapping[str, Any]) -> None:
+    def conclude(self, end: TrialEnd) -> None:
         """Record how a trial ended."""
-        study = self._study(Cell.parse(row["cell"]))
-        state = _state(row)
-        study.tell(row["number"], row[self.objective.best] if state == TrialState.COMPLETE else None, state=state)
+        study = self._study(Cell.parse(end.cell))
+        state = _state(end)
+        study.tell(end.number, self.objective.best(end) if state == TrialState.COMPLETE else None, state=state)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: `conclude` is told by the recorder, which knows why a trial ended."""
@@ -135,7 +135,7 @@ class CellSearcher(Searcher):
                 return False
             if trial.state.is_finished() and (name not in ledger.ended or trial.state != _state(ledger.ended[name])):
                 return False
-            said = {row["report"]: self.objective.of(row) for row in ledger.reports.get(name, [])}
+            said = {report.report: self.objective.of(report) for report in ledger.reports.get(name, [])}
             if not trial.intermediate_values.items() <= said.items():
                 return False
         return True
@@ -178,9 +178,9 @@ class CellSearcher(Searcher):
             name = cell.trial_name(frozen.number)
             if frozen.state != TrialState.RUNNING:
                 continue
-            for row in ledger.reports.get(name, []):
-                if row["report"] not in frozen.intermediate_values:
-                    self.observe(row)
+            for report in ledger.reports.get(name, []):
+                if report.report not in frozen.intermediate_values:
+                    self.observe(report)
             if name in ledger.ended:
                 self.conclude(ledger.ended[name])
 
@@ -201,17 +201,19 @@ def _asked(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
 
 
-def _state(end: Mapping[str, Any]) -> TrialState:
+def _state(end: TrialEnd) -> TrialState:
     """What Optuna calls how a trial has ended."""
-    return STATES.get(end["state"], TrialState.PRUNED)
+    return STATES.get(end.state, TrialState.PRUNED)
 
 
 def _points(ledger: Ledger, plan: Plan) -> dict[str, dict[str, Any]]:
     """Hyperparameters of every trial that has reported or ended, by name; those that its technique can draw."""
-    rows = [row for row in (*ledger.history, *ledger.ended.values()) if row.get("hyperparameters")]
     techniques = {cell.id: plan.resolved.techniques[cell.technique] for cell in plan.cells}
+    known: list[Report | TrialEnd] = [*ledger.history, *ledger.ended.values()]
     return {
-        row["trial"]: row["hyperparameters"] for row in rows if _fits(row["hyperparameters"], techniques[row["cell"]])
+        one.trial: one.hyperparameters
+        for one in known
+        if one.hyperparameters and _fits(one.hyperparameters, techniques[one.cell])
     }
 
 

@@ -1,21 +1,20 @@
 """TensorBoard's view of a sweep: one run a trial, whole across executions of a run."""
 
 import shutil
-from collections.abc import Mapping
-from typing import Any
 
 from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
 from raypeft.runs.folder import Run
 from raypeft.runs.ledger import Ledger
+from raypeft.runs.records import Report, TrialEnd
 from raypeft.spec.plan import Cell
 
 FLUSH_SECONDS = 5
 TAGS = {
     "validation_loss": "validation_loss",
     "best_loss": "best_loss",
-    "em@10": "em_at_10",  # TensorBoard's tags have no @
+    "em10": "em_at_10",  # TensorBoard's tags have no @
     "epoch": "epoch",
     "items_per_second": "items_per_second",
     "training_seconds": "training_seconds",
@@ -37,38 +36,39 @@ class TensorBoard:
         self.ledger = ledger
         self._writers: dict[str, SummaryWriter] = {}
 
-    def reported(self, row: Mapping[str, Any]) -> None:
+    def reported(self, report: Report) -> None:
         """Write a report that the ledger has recorded."""
-        if row["trial"] in self._writers:
-            self._write(row)
+        if report.trial in self._writers:
+            self._write(report)
         else:
-            self._begin(row["trial"])
+            self._begin(report.trial)
 
-    def ended(self, row: Mapping[str, Any]) -> None:
+    def ended(self, end: TrialEnd) -> None:
         """Close a trial that the ledger has ended."""
-        trial = row["trial"]
+        trial = end.trial
         if trial not in self._writers and self.ledger.reports.get(trial):
             self._begin(trial)
         if (writer := self._writers.pop(trial, None)) is not None:
-            _, _, end = hparams({}, {})
-            writer.file_writer.add_summary(end, walltime=row["time"])
+            _, _, summary = hparams({}, {})
+            writer.file_writer.add_summary(summary, walltime=end.time)
             writer.close()
 
     def _begin(self, trial: str) -> None:
         folder = self.run.tensorboard_folder / trial
         shutil.rmtree(folder, ignore_errors=True)
         writer = self._writers[trial] = SummaryWriter(str(folder), flush_secs=FLUSH_SECONDS)
-        rows = self.ledger.reports[trial]
-        cell = Cell.parse(rows[0]["cell"])
+        reports = self.ledger.reports[trial]
+        cell = Cell.parse(reports[0].cell)
         names = {"model": cell.model, "dataset": cell.dataset, "technique": cell.technique}
         # TensorBoard collects the columns from all trials when none of them declares an experiment.
-        _, start, _ = hparams(names | rows[0].get("hyperparameters", {}), {})
-        writer.file_writer.add_summary(start, walltime=rows[0]["time"])
-        for row in rows:
-            self._write(row)
+        _, start, _ = hparams({**names, **(reports[0].hyperparameters or {})}, {})
+        writer.file_writer.add_summary(start, walltime=reports[0].time)
+        for report in reports:
+            self._write(report)
 
-    def _write(self, row: Mapping[str, Any]) -> None:
-        writer = self._writers[row["trial"]]
-        for key, tag in TAGS.items():
-            if row.get(key) is not None and (key != "em@10" or row["em@10_computed"]):
-                writer.add_scalar(tag, row[key], row["report"], walltime=row["time"])
+    def _write(self, report: Report) -> None:
+        writer = self._writers[report.trial]
+        for name, tag in TAGS.items():
+            value = getattr(report, name)
+            if value is not None and (name != "em10" or report.em10_computed):
+                writer.add_scalar(tag, value, report.report, walltime=report.time)

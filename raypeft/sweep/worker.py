@@ -11,6 +11,7 @@ from ray import tune
 from raypeft.execution.disk import is_full
 from raypeft.execution.environment import enter_working_directory, omit_gpus
 from raypeft.runs.folder import Run
+from raypeft.runs.records import Message, State
 from raypeft.spec.plan import Cell, Plan
 from raypeft.sweep.faults import is_hub_silent, is_poisoned
 
@@ -25,7 +26,7 @@ LOGGED = (
     "report",
     "epoch",
     "validation_loss",
-    "em@10",
+    "em10",
     "peak_memory_mib",
     "micro_batch",
     "decode_batch",
@@ -48,16 +49,17 @@ def train_trial(config: dict[str, Any]) -> None:
     try:
         with trial_log(run.trial_log(config["trial"])) as log:
 
-            def emit(report: dict[str, Any]) -> None:
-                log.info(", ".join(f"{key} {report[key]}" for key in LOGGED if report.get(key) is not None))
-                tune.report(report)
+            def emit(message: Message) -> None:
+                said = {name: value for name in LOGGED if (value := getattr(message, name)) is not None}
+                log.info(", ".join(f"{name} {value}" for name, value in said.items()))
+                tune.report(message.sent())
 
             log.info("%s begins with %s", config["trial"], config["hyperparameters"])
             _attempts(run, config, emit)
     except Exception as error:
         if is_poisoned(error):
             raise
-        tune.report(_last_report(error))
+        tune.report(_last_message(error).sent())
 
 
 def _attempts(run: Run, config: dict[str, Any], emit: "Emit") -> None:
@@ -76,7 +78,7 @@ def _attempts(run: Run, config: dict[str, Any], emit: "Emit") -> None:
 
 def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
     if run.stop_file.exists():
-        emit({"report": -1, "validation_loss": None, "end": "paused"})
+        emit(Message(report=-1, validation_loss=None, end=State.PAUSED))
         return
     plan = _plan(run.folder)
     omit_gpus()
@@ -105,14 +107,14 @@ def _train(run: Run, config: dict[str, Any], emit: "Emit") -> None:
     )
 
 
-def _last_report(error: Exception) -> dict[str, Any]:
-    """The last report of a trial that a fault has ended or paused."""
+def _last_message(error: Exception) -> Message:
+    """What is said of a trial that a fault has ended or paused."""
     fault = (str(error).strip() or type(error).__name__).splitlines()[0]
-    last: dict[str, Any] = {"report": -1, "validation_loss": None, "fault": fault}
+    last = Message(report=-1, validation_loss=None, fault=fault)
     if is_full(error):
-        return last | {"end": "paused"}
-    last |= {"end": "error", "error": traceback.format_exc()}
-    return last | {"transient": True} if is_hub_silent(error) else last
+        return last.model_copy(update={"end": State.PAUSED})
+    end = {"end": State.ERROR, "error": traceback.format_exc()}
+    return last.model_copy(update=end | {"transient": True} if is_hub_silent(error) else end)
 
 
 def check_techniques(folder: str) -> list[str]:

@@ -23,13 +23,14 @@ from raypeft.modeling.fingerprint import save_training_state
 from raypeft.modeling.loading import Base
 from raypeft.modeling.memory import give_back, is_out_of_memory
 from raypeft.runs.checkpoints import Checkpoint, last_intact
+from raypeft.runs.records import Message, State
 from raypeft.spec.plan import Plan
 from raypeft.spec.sections import Training
 from raypeft.spec.technique import Technique, Value
 from raypeft.training.batches import Batches
 from raypeft.training.data import TrialData
 from raypeft.training.order import LengthGroupedOrder
-from raypeft.training.reporter import Emit, NothingLeft, Paused, Report, Reporter, TrialOver
+from raypeft.training.reporter import Emit, NothingLeft, Paused, Reporter, TrialOver
 
 
 def train(
@@ -86,7 +87,7 @@ def _ran_out(
     newest, faults = last_intact(folder)
     if faults:
         emit = _with_notice(emit, f"{'; '.join(faults)}: goes on from {_place(newest)}")
-    if newest and newest.report.get("end"):
+    if newest and newest.report and newest.report.end:
         emit(newest.report)
         return False
     resume = newest if newest and newest.order > (0, -1) else None
@@ -117,16 +118,14 @@ def _ran_out(
     except NothingLeft:
         return False
     except Paused:
-        emit(reporter.ended("paused"))
+        emit(reporter.ended(State.PAUSED))
     except TrialOver as over:
-        emit(reporter.ended(str(over)))
+        emit(reporter.ended(over.end, over.fault))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        emit(
-            reporter.ended("oom")
-            | {"fault": f"training on one item {_with_rung(batches)}takes more memory than there is"}
-        )
+        fault = f"training on one item {_with_rung(batches)}takes more memory than there is"
+        emit(reporter.ended(State.OOM, fault))
     return False
 
 
@@ -143,8 +142,8 @@ def _with_notice(emit: Emit, notice: str) -> Emit:
     """Sends a notice along with the first report."""
     waiting = [notice]
 
-    def send(report: Report) -> None:
-        emit({**report, "notice": waiting.pop()} if waiting else report)
+    def send(message: Message) -> None:
+        emit(message.model_copy(update={"notice": waiting.pop()}) if waiting else message)
 
     return send
 

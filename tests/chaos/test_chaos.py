@@ -57,7 +57,7 @@ def test_a_full_disk_pauses_a_run_that_goes_on_when_there_is_room(undisturbed: D
     try:
         assert crowded.start().wait(timeout=300) == 2, crowded.output()
         assert "the disk is full: " in crowded.output() and "Traceback" not in crowded.output()
-        assert {row["state"] for row in crowded.run.trials()} <= {"finished", "stopped"}
+        assert {row.state for row in crowded.run.trials()} <= {"finished", "stopped"}
         assert list(crowded.run.reports())
         subprocess.run(["mount", "-o", "remount,size=400m", str(crowded.run.folder)], check=True)
         crowded.finish()
@@ -70,7 +70,7 @@ def check(disturbed: Disturbed, driver: int, worker: int) -> None:
     """Nothing lost, nothing done twice, nothing left behind."""
     kills = disturbed.figures.kills
     assert kills["worker SIGKILL"] == worker and kills.total() == driver + worker
-    names = [row["trial"] for row in disturbed.run.trials()]
+    names = [row.trial for row in disturbed.run.trials()]
     assert len(names) == len(set(names)) == disturbed.run.plan.trials
     for name in names:
         known = [numbers for numbers in attempts(disturbed.run, name) if numbers]

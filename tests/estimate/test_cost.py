@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from raypeft.estimate.cost import Cost, Pace, measured
+from raypeft.estimate.cost import Cost, Pace
+from raypeft.runs.outlook import pace_of
+from raypeft.runs.records import Report
 from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import resolve
 from tests.conftest import WriteStudy
@@ -125,25 +126,26 @@ def test_disk_where_only_the_best_checkpoints_are_kept(write_study: WriteStudy) 
     assert Cost(plan, ITEMS).run_bytes() == 2 * 4e9 + 2 * 4e7 + 2 * 4e9 + 2 * 40 * (500 + 10 * 3 * 64)
 
 
-def reports(cell: Cell, last: int, training: float, evaluation: float) -> Iterator[dict[str, Any]]:
+def reports(cell: Cell, last: int, training: float, evaluation: float) -> Iterator[Report]:
     """A trial that computed EM@10 at every other report, whose clocks stand at the given seconds in the end."""
     for report in range(last + 1):
-        yield {
-            "trial": cell.trial_name(0),
-            "cell": cell.id,
-            "report": report,
-            "validation_loss": 1.0,
-            "em@10_computed": report % 2 == 0,
-            "training_seconds": training * report / last,
-            "evaluation_seconds": evaluation * (report + 1) / (last + 1),
-        }
+        yield Report(
+            trial=cell.trial_name(0),
+            cell=cell.id,
+            number=0,
+            report=report,
+            validation_loss=1.0,
+            em10_computed=report % 2 == 0,
+            training_seconds=training * report / last,
+            evaluation_seconds=evaluation * (report + 1) / (last + 1),
+        )
 
 
 def test_measured_trials_correct_the_estimate(write_study: WriteStudy) -> None:
     estimate = cost(write_study)
     # 10 of 25 reports should have trained for 1.527 s and evaluated for 11 losses and 6 EM@10
     training, evaluation = 20 * 2 * FORWARD, 11 * 0.05136 + 6 * (0.05136 + 51.2 * DECODE)
-    pace = measured(estimate, reports(LORA, 10, 3 * training, 2 * evaluation))
+    pace = pace_of(estimate, reports(LORA, 10, 3 * training, 2 * evaluation))
     assert pace.trials == 1
     assert pace.training == {("model", "lora"): pytest.approx(3, rel=1e-3)}
     assert pace.evaluation == {("model", "lora"): pytest.approx(2, rel=1e-3)}
@@ -155,9 +157,9 @@ def test_measured_trials_correct_the_estimate(write_study: WriteStudy) -> None:
 
 
 def test_a_run_without_reports_corrects_nothing(write_study: WriteStudy) -> None:
-    assert measured(cost(write_study), []) == Pace()
+    assert pace_of(cost(write_study), []) == Pace()
     first = next(reports(LORA, 10, 1.0, 1.0))
-    assert measured(cost(write_study), [first]) == Pace()
+    assert pace_of(cost(write_study), [first]) == Pace()
     assert Pace.of({("a", "x"): 2.0, ("a", "y"): 4.0, ("b", "x"): 6.0}, "a", None) == 3.0
     assert Pace.of({("a", "x"): 2.0, ("b", "x"): 6.0}, "c", "x") == 4.0
 

@@ -55,7 +55,7 @@ def test_an_actor_stays_with_its_model(small_plan: Plan) -> None:
 
 def test_an_icl_job_prompts_with_drawn_examples(run: Run, small_plan: Plan) -> None:
     job = IclJob("tiny-decoder", "snippets", 2, 42)
-    result = run_job(run, Job("icl", job))
+    result = run_job(run, Job("icl", job)).content()
     datasets, subsets = small_plan.resolved.datasets, small_plan.resolved.study.data
     train = {item.id: item for item in load_split(datasets, "snippets", "train", subsets)}
     test = load_split(datasets, "snippets", "test", subsets)
@@ -70,7 +70,7 @@ def test_an_icl_job_prompts_with_drawn_examples(run: Run, small_plan: Plan) -> N
     assert [row["reference"] for row in rows] == [item.code for item in test]
     assert read_json(run.icl_file(job)) == result
     assert result["metrics"]["items"] == 10
-    other = run_job(run, Job("icl", IclJob("tiny-decoder", "snippets", 2, 777)))
+    other = run_job(run, Job("icl", IclJob("tiny-decoder", "snippets", 2, 777))).content()
     assert other["example_ids"] != result["example_ids"]
 
 
@@ -92,13 +92,13 @@ def memory_for(run: Run, job: Job, rows: int) -> Iterator[None]:
 def test_memory_that_runs_out_halves_the_batch(run: Run) -> None:
     """Ten items of ten beams each: 16, 8 and 4 at once take more than 30 rows."""
     job = Job("icl", IclJob("tiny-decoder", "snippets", 1, 42))
-    whole = run_job(run, job)
+    whole = run_job(run, job).content()
     assert (whole["decode_batch"], whole["peak_memory_mib"]) == (16, whole["decoding_memory_mib"])
     assert (whole["decoding_reserved_mib"] is None) != torch.cuda.is_available()
     assert "training_memory_mib" not in whole
     predictions = list(read_lines(job.predictions_file(run)))
     with memory_for(run, job, 30):
-        short = run_job(run, job)
+        short = run_job(run, job).content()
     assert short["decode_batch"] == 2
     assert short["metrics"] == whole["metrics"]
     assert [row["candidates"] for row in read_lines(job.predictions_file(run))] == [

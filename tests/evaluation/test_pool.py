@@ -30,7 +30,7 @@ def job(seed: int) -> Job:
 BAD, GOOD = job(42), job(777)
 
 
-def run_job_on_a_gpu(run: Run, job: Job, decode_batch: int | None) -> dict[str, Any]:
+def run_job_on_a_gpu(run: Run, job: Job, decode_batch: int | None) -> SimpleNamespace:
     """As on a GPU: a kernel of one job fails, and after it every call in the same process."""
     with (run.folder / "attempts").open("a") as file:
         file.write(f"{job.id}\t{os.getpid()}\n")
@@ -38,7 +38,7 @@ def run_job_on_a_gpu(run: Run, job: Job, decode_batch: int | None) -> dict[str, 
         FAILED.append(job.id)
         raise RuntimeError("CUDA error: device-side assert triggered")
     write_json(job.result_file(run), {"metrics": {"em@1": 50.0}})
-    return {"metrics": {"em@1": 50.0}}
+    return SimpleNamespace(metrics={"em@1": 50.0})
 
 
 class Bare(pool.Evaluator):
@@ -77,11 +77,11 @@ def test_a_failed_gpu_ends_its_process_and_not_the_jobs_after_it(
     assert not GOOD.error_file(run).exists()
 
 
-def run_job_noting(run: Run, job: Job, decode_batch: int | None) -> dict[str, Any]:
+def run_job_noting(run: Run, job: Job, decode_batch: int | None) -> SimpleNamespace:
     with (run.folder / "attempts").open("a") as file:
         file.write(f"{decode_batch}\n")
     write_json(job.result_file(run), {"metrics": {"em@1": 50.0}})
-    return {"metrics": {"em@1": 50.0}}
+    return SimpleNamespace(metrics={"em@1": 50.0})
 
 
 class Noting(Bare):

@@ -83,4 +83,4 @@ def test_faults_end_their_trial_and_nothing_else(cluster: Any, tmp_path: Path) -
 
 
 def reported(run: Run) -> list[dict[str, Any]]:
-    return list(run.reports()) if run.reports_file.exists() else []
+    return [report.content() for report in run.reports()] if run.reports_file.exists() else []

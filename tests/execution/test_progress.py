@@ -2,6 +2,7 @@
 
 import io
 import threading
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -10,17 +11,27 @@ from raypeft.execution import progress as module
 from raypeft.execution.progress import Progress
 from raypeft.output.console import Clock
 from raypeft.output.text import duration
+from raypeft.runs.records import Report, State, TrialEnd
 from raypeft.spec.plan import Plan
 
-ENDED = {
-    "trial": "tiny-decoder·lora·snippets·000",
-    "cell": "tiny-decoder/snippets/lora",
-    "state": "stopped",
-    "reason": "ASHA at report 2",
-    "reports": 3,
-    "best_loss": 1.23456,
-    "best_em@10": 12.5,
-}
+ENDED = TrialEnd(
+    trial="tiny-decoder·lora·snippets·000",
+    cell="tiny-decoder/snippets/lora",
+    number=0,
+    state=State.STOPPED,
+    reason="ASHA at report 2",
+    reports=3,
+    best_loss=1.23456,
+    best_em10=12.5,
+)
+
+
+def ended(**changes: Any) -> TrialEnd:
+    return ENDED.model_copy(update=changes)
+
+
+def report(trial: str, cell: str, number: int, loss: float) -> Report:
+    return Report(trial=trial, cell=cell, number=0, report=number, validation_loss=loss, em10=0.0)
 
 
 @pytest.mark.parametrize(
@@ -50,16 +61,10 @@ def test_plain_lines_where_there_is_no_terminal(small_plan: Plan) -> None:
     with Progress(small_plan, Console(file=stream, width=200)) as progress:
         progress.sweep_begins([ENDED])
         progress.trial_begins("tiny-decoder·ia3·snippets·000")
-        progress.trial_ended(
-            {
-                **ENDED,
-                "trial": "tiny-decoder·ia3·snippets·000",
-                "cell": "tiny-decoder/snippets/ia3",
-                "state": "finished",
-            }
-        )
-        progress.trial_ended({**ENDED, "trial": "x", "state": "error", "reason": "ValueError: no", "best_loss": None,
-                              "best_em@10": None, "reports": 0})  # fmt: skip
+        name, cell = "tiny-decoder·ia3·snippets·000", "tiny-decoder/snippets/ia3"
+        progress.trial_ended(ended(trial=name, cell=cell, state=State.FINISHED))
+        failed = {"state": State.ERROR, "reason": "ValueError: no", "best_loss": None, "best_em10": None, "reports": 0}
+        progress.trial_ended(ended(trial="x", **failed))
         progress.jobs_begin(5, 1)
         progress.job_ended("icl tiny-decoder/snippets/0-shot-seed-42", "EM@1 0.0, EM@10 10.0")
     lines = stream.getvalue().splitlines()
@@ -75,8 +80,7 @@ def test_a_table_in_a_terminal(small_plan: Plan) -> None:
     console = Console(file=stream, width=120, height=40, force_terminal=True)
     with Progress(small_plan, console) as progress:
         progress.sweep_begins([ENDED])
-        progress.reported({"trial": "tiny-decoder·ia3·snippets·000", "cell": "tiny-decoder/snippets/ia3", "report": 2,
-                           "validation_loss": 2.5, "em@10": 0.0})  # fmt: skip
+        progress.reported(report("tiny-decoder·ia3·snippets·000", "tiny-decoder/snippets/ia3", 2, 2.5))
     frame = stream.getvalue()
     row = next(line for line in reversed(frame.splitlines()) if "tiny-decoder/snippets/lora" in line)
     assert [cell.strip() for cell in row.split("│")[1:-1]] == [
@@ -101,15 +105,14 @@ def test_the_live_table_is_drawn_while_trials_begin_and_end(small_plan: Plan) ->
 
     drawing = threading.Thread(target=draw)
     drawing.start()
-    cells, row = small_plan.cells, {"report": 1, "validation_loss": 1.0, "em@10": 0.0}
+    cells, states = small_plan.cells, [state for state in State if state not in (State.PAUSED, State.RUNNING)]
     for number in range(400):
         for cell in cells:
             progress.trial_begins(cell.trial_name(number))
-            progress.reported({**row, "trial": cell.trial_name(number), "cell": cell.id})
+            progress.reported(report(cell.trial_name(number), cell.id, 1, 1.0))
         for cell in cells:
-            progress.trial_ended(
-                {**ENDED, "trial": cell.trial_name(number), "cell": cell.id, "state": f"{number % 40}"}
-            )
+            state = states[number % len(states)]
+            progress.trial_ended(ended(trial=cell.trial_name(number), cell=cell.id, state=state))
     over.set()
     drawing.join()
     assert faults == []

@@ -51,7 +51,7 @@ def stranger(*folders: Path) -> dict[str, list[str]]:
 
 def candidates(run: Run, cell: Cell) -> list[str]:
     (row,) = generate(run, cell, [INTENT])
-    return row["candidates"]
+    return row.candidates
 
 
 def front(folder: Path) -> dict[str, Any]:

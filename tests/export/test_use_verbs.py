@@ -9,6 +9,7 @@ import pytest
 from benchmarks.recording import block
 from raypeft.evaluation.generate import generate
 from raypeft.runs.folder import Run
+from raypeft.runs.records import Prediction
 from raypeft.spec.plan import Cell
 from tests.conftest import Call, call
 from tests.export.test_export import unchecked
@@ -26,11 +27,11 @@ def test_generate_prints_candidates_of_each_intent(call: Call, run: Run, monkeyp
     rows = json.loads(ended.out)
     expected = generate(run, LORA, ["reverse a list", "sort a list"])
     assert [row["intent"] for row in rows] == ["reverse a list", "sort a list"]
-    assert [row["candidates"] for row in rows] == [row["candidates"][:2] for row in expected]
+    assert [row["candidates"] for row in rows] == [row.candidates[:2] for row in expected]
     assert rows[0]["prompt"] == "### Instruction:\nreverse a list\n### Response:\n"
     shown = call("generate", str(run.folder), "tiny-decoder/lora", "reverse a list").out.splitlines()
     assert shown[0] == "reverse a list" and len(shown) == 5
-    assert expected[0]["candidates"][0] in shown[1]
+    assert expected[0].candidates[0] in shown[1]
 
 
 def test_generate_refuses_what_cannot_be(call: Call, run: Run) -> None:
@@ -51,7 +52,7 @@ def test_an_exported_adapter_is_evaluated_as_in_its_study(call: Call, run: Run, 
     assert ended.code == 0, ended.err
     rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
     expected = generate(run, cell, [row["intent"] for row in rows])
-    assert [row["candidates"] for row in rows] == [row["candidates"] for row in expected]
+    assert [row["candidates"] for row in rows] == [row.candidates for row in expected]
     result = json.loads(ended.out)
     assert result["metrics"]["items"] == 3 and result["beams"] == 3 and result["adapter"] == "adapter"
     assert json.loads(Path("out.metrics.json").read_text(encoding="utf-8")) == result
@@ -110,10 +111,10 @@ def test_what_was_evaluated_is_kept_where_it_cannot_be_written_any_more(
         **{"precision": "float32", "beams": 10, "candidates": 10},
     }
 
-    def evaluated(*arguments: object) -> tuple[dict[str, object], list[dict[str, object]]]:
+    def evaluated(*arguments: object) -> tuple[dict[str, object], list[Prediction]]:
         Path("place").rmdir()
         Path("place").write_text("in the way")
-        return dict(result), [{"id": "1", "candidates": ["x"]}]
+        return dict(result), [Prediction(id="1", reference="", candidates=["x"])]
 
     monkeypatch.setattr("raypeft.evaluation.given.evaluate_given", evaluated)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
@@ -124,5 +125,5 @@ def test_what_was_evaluated_is_kept_where_it_cannot_be_written_any_more(
     assert ended.err.splitlines()[-1].endswith(
         f"--out place/out.jsonl: cannot be written any more: File exists; all is in {kept}"
     )
-    assert json.loads((kept / "predictions.jsonl").read_text()) == {"id": "1", "candidates": ["x"]}
+    assert json.loads((kept / "predictions.jsonl").read_text()) == {"id": "1", "reference": "", "candidates": ["x"]}
     assert json.loads((kept / "predictions.metrics.json").read_text()) == {**result, "split": "test"}

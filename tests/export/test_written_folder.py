@@ -9,18 +9,25 @@ import pytest
 from benchmarks.recording import block
 from raypeft.errors import UserError
 from raypeft.evaluation.generate import generate
-from raypeft.export.check import differences, distance
+from raypeft.export.check import Answer, differences, distance
 from raypeft.export.export import export
 from raypeft.modeling.loading import discard_warm
 from raypeft.output.files import write_json, write_lines, write_text
 from raypeft.runs.folder import Run
+from raypeft.runs.records import Prediction
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from tests.export.conftest import select
 
 INTENTS = ("reverse a list", "sort a list of numbers", "read a file", "sum a list", "open a socket")
-WANT = {"intent": "i", "candidates": ["a", "b", "c"], "scores": [-0.1, -0.2, -0.3]}
+
+
+def wanted(*scores: float) -> Prediction:
+    return Prediction(id=0, intent="i", reference="", candidates=["a", "b", "c"], scores=list(scores))
+
+
+WANT = wanted(-0.1, -0.2, -0.3)
 
 
 @pytest.mark.parametrize(
@@ -35,19 +42,19 @@ WANT = {"intent": "i", "candidates": ["a", "b", "c"], "scores": [-0.1, -0.2, -0.
     ],
 )
 def test_what_counts_as_the_same_candidates(texts: str, scores: Any, same: bool) -> None:
-    have = {"candidates": [f"{text};more" for text in texts], "scores": list(scores)}
+    have = Answer([f"{text};more" for text in texts], list(scores))
     assert (differences([WANT], [have], [";"]) is None) == same
 
 
 def test_near_candidates_may_change_places() -> None:
-    want = {"intent": "i", "candidates": ["a", "b", "c"], "scores": [-0.1, -0.1001, -0.3]}
-    assert differences([want], [{"candidates": ["b", "a", "c"], "scores": [-0.1, -0.1001, -0.3]}], ()) is None
+    answer = Answer(["b", "a", "c"], [-0.1, -0.1001, -0.3])
+    assert differences([wanted(-0.1, -0.1001, -0.3)], [answer], ()) is None
 
 
 @pytest.mark.parametrize(("moved", "same"), [((0.004, 0.31, 0.002), True), ((0.07, 0.06, 0.002), False)])
 def test_in_coarse_numbers_single_items_may_take_other_turns(moved: tuple[float, ...], same: bool) -> None:
     """As 8-bit weights do, whose products depend on what they are computed beside."""
-    found = [{"candidates": ["x"], "scores": [-0.1 - by]} for by in moved]
+    found = [Answer(["x"], [-0.1 - by]) for by in moved]
     assert (distance([WANT] * 3, found) is None) == same
 
 
@@ -77,8 +84,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         select(run, cell)
         discard_warm()  # a base as it was
         rows = generate(run, cell, INTENTS)
-        numbered = [{"id": str(number), "reference": "", **row} for number, row in enumerate(rows)]
-        write_lines(run.predictions_file(cell), numbered)
+        write_lines(run.predictions_file(cell), (row.content() for row in rows))
         test = {"cell": cell.id, "trial": "", "metrics": block(1.0, 2.0, 3.0, 4.0), "precision": "fp32", "seconds": 1.0}
         write_json(run.test_file(cell), test)
     return run

@@ -13,6 +13,7 @@ from raypeft.runs.checkpoints import seal
 from raypeft.runs.folder import Run
 from raypeft.runs.ledger import Ledger, remaining
 from raypeft.runs.manifest import write_manifest
+from raypeft.runs.records import Message, State
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.searcher import CellSearcher
 from tests.completed import SETTINGS, complete
@@ -83,7 +84,7 @@ def _finished(folder: Path) -> Path:
     complete(run)
     write_manifest(run)
     run.note("its worker died", trial=run.plan.cells[0].trial_name(1))
-    run.fail(run.test_file(run.plan.cells[1]), "error", "Traceback (most recent call last):\nValueError: no")
+    run.fail(run.test_file(run.plan.cells[1]), State.ERROR, "Traceback (most recent call last):\nValueError: no")
     write_json(run.dashboard_file, {"url": "http://127.0.0.1:9", "host": "x", "session": None, "token_file": None})
     return folder
 
@@ -99,10 +100,11 @@ def _interrupted(folder: Path) -> Path:
         finish(searcher, ledger, _suggested(searcher))
     config, row = _suggested(searcher), ledger.history[-1]
     own = {"trial": config["trial"], "cell": config["cell"], "number": config["number"]}
-    append_line(run.reports_file, {**row, **own, "hyperparameters": config["hyperparameters"]})
-    checkpoint = run.trial_folder(config["trial"]) / f"checkpoint-{row['report']}"
+    append_line(run.reports_file, {**row.content(), **own, "hyperparameters": config["hyperparameters"]})
+    checkpoint = run.trial_folder(config["trial"]) / f"checkpoint-{row.report}"
     write_text(checkpoint / "adapter_model.safetensors", config["trial"])
-    seal(checkpoint, {key: row[key] for key in ("report", "validation_loss", "em@10", "em@10_computed")})
+    scores = {"report", "validation_loss", "em10", "em10_computed"}
+    seal(checkpoint, Message(**row.model_dump(include=scores, by_alias=False)))
     write_text(run.stop_file, "SIGTERM")
     return folder
 

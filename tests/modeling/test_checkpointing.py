@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from raypeft.modeling.loading import Base
+from raypeft.runs.records import Message
 from raypeft.spec.plan import Plan
 from raypeft.training.data import trial_data
 from raypeft.training.trial import train
@@ -26,8 +27,9 @@ def run(plan: Plan, base: Base, technique: str, folder: Path) -> tuple[list[floa
     reports: list[dict[str, Any]] = []
     hooks: list[Any] = []
 
-    def emit(report: dict[str, Any]) -> None:
+    def emit(said: Message) -> None:
         """Watch from the first report to the last: what is left afterwards is not of the test's making."""
+        report = said.content()
         if not reports:
             hooks.append(norm.register_forward_pre_hook(lambda module, inputs: calls.append(module.training)))
         if report.get("end"):

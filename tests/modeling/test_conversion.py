@@ -12,6 +12,7 @@ import torch
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.loading import Base, load_base
 from raypeft.runs.checkpoints import best
+from raypeft.runs.records import Message
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 from raypeft.spec.technique import Technique
@@ -51,7 +52,8 @@ def fresh(plan: Plan) -> Base:
 def run(plan: Plan, spec: Technique, folder: Path, stop_at: int = -1) -> list[dict[str, Any]]:
     reports: list[dict[str, Any]] = []
 
-    def emit(report: dict[str, Any]) -> None:
+    def emit(said: Message) -> None:
+        report = said.content()
         reports.append({key: value for key, value in report.items() if key not in TIMES})
         if report["report"] == stop_at:
             raise SystemExit
@@ -82,16 +84,16 @@ def test_a_saved_adapter_gives_what_was_trained_on_the_base_as_it_was(start: str
     run(plan, spec, tmp_path / "parts", stop_at=1)
     assert run(plan, spec, tmp_path / "parts") == reports[1:]
     found = best(tmp_path / "whole", "loss")
-    assert found is not None and found.report["report"] > 0
+    assert found is not None and found.order[0] > 0
     base = fresh(plan)
     before = {name: weight.clone() for name, weight in base.model.named_parameters()}
     plain = loss(plan, base, base.model)
-    assert abs(plain - found.report["validation_loss"]) > 0.02, "the training must change the model"
+    assert abs(plain - found.report.validation_loss) > 0.02, "the training must change the model"
     torch.manual_seed(99)
     theirs = peft.PeftModel.from_pretrained(copy.deepcopy(base.model), str(found.path))
-    assert loss(plan, base, theirs) == pytest.approx(found.report["validation_loss"], abs=2e-5)
+    assert loss(plan, base, theirs) == pytest.approx(found.report.validation_loss, abs=2e-5)
     with adapted(base, spec, spec.paper, seed=99, saved=found.path) as ours:
-        assert loss(plan, base, ours) == pytest.approx(found.report["validation_loss"], abs=2e-5)
+        assert loss(plan, base, ours) == pytest.approx(found.report.validation_loss, abs=2e-5)
     if "bias" not in STARTS[start] and "modules_to_save" not in STARTS[start]:
         assert all(torch.equal(weight, before[name]) for name, weight in base.model.named_parameters())
     config = json.loads((found.path / "adapter_config.json").read_text())

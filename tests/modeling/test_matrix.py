@@ -20,6 +20,7 @@ from raypeft.spec.resolve import ResolvedStudy
 from raypeft.training.data import trial_data
 from raypeft.training.trial import train
 from tests.modeling.conftest import ARCHITECTURES, EVERY_TECHNIQUE, Bases
+from tests.said import Said
 
 # A rate at which ten steps show, and the share of the loss that must go.
 RATES = {
@@ -95,15 +96,15 @@ def trained(bases: Bases, matrix: Plan, tmp_path_factory: pytest.TempPathFactory
                 matrix.resolved.techniques[technique],
                 root / model / technique,
             )
-            reports: list[dict[str, Any]] = []
+            reports = Said()
             lent = base.model
             point = {**spec.paper, "learning_rate": RATES.get(technique, LORA_RATE)}
-            train(matrix, base, data, spec, point, folder, reports.append)
+            train(matrix, base, data, spec, point, folder, reports.hear)
             found = best(folder, "loss")
             assert found is not None
             with adapted(base, spec, point, seed=5, saved=found.path) as adapter:
                 left = answers(base, adapter)
-                check_restored(matrix, base, adapter, Cell(model, "snippets", technique), found.report)
+                check_restored(matrix, base, adapter, Cell(model, "snippets", technique), found.report.validation_loss)
             losses = [row["validation_loss"] for row in reports]
             cells[f"{model}/{technique}"] = Trained(losses, found.path, left, base.loaded is lent)
     return cells

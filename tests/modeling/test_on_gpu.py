@@ -16,6 +16,7 @@ from raypeft.modeling.memory import give_back, is_out_of_memory
 from raypeft.spec.plan import Plan
 from raypeft.training.data import trial_data
 from raypeft.training.trial import train
+from tests.said import Said
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
@@ -56,9 +57,17 @@ def test_memory_of_another_process_is_waited_for(monkeypatch: pytest.MonkeyPatch
 
 
 def reports_of(plan: Plan, base: Base, technique: str, folder: Path) -> list[dict[str, Any]]:
-    reports: list[dict[str, Any]] = []
+    reports = Said()
     spec = plan.resolved.techniques[technique]
-    train(plan, base, trial_data(plan, base, "snippets"), spec, spec.paper, folder, reports.append)
+    train(
+        plan,
+        base,
+        trial_data(plan, base, "snippets"),
+        spec,
+        spec.paper,
+        folder,
+        reports.hear,
+    )
     return reports
 
 

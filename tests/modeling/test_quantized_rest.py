@@ -13,6 +13,7 @@ from raypeft.spec.plan import Plan
 from raypeft.spec.sections import QuantizedRest
 from raypeft.training.data import trial_data
 from raypeft.training.trial import train
+from tests.said import Said
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="test_on_gpu.py trains there")
 HALF, WHOLE = torch.bfloat16, torch.float32
@@ -60,8 +61,16 @@ def test_what_passes_through_has_the_precision_of_the_rest(
 @pytest.mark.parametrize("technique", ["qlora_4bit", "qlora_8bit"])
 def test_the_base_is_the_same_after_a_trial(matrix: Plan, technique: str, rest: QuantizedRest, tmp_path: Path) -> None:
     base, spec = quantised(matrix, "tiny-decoder", technique, rest), matrix.resolved.techniques[technique]
-    before, reports = contents(base.model), []
-    train(matrix, base, trial_data(matrix, base, "snippets"), spec, spec.paper, tmp_path, reports.append)
+    before, reports = contents(base.model), Said()
+    train(
+        matrix,
+        base,
+        trial_data(matrix, base, "snippets"),
+        spec,
+        spec.paper,
+        tmp_path,
+        reports.hear,
+    )
     assert reports[-1]["end"] == "finished"
     assert reports[-1]["validation_loss"] < reports[0]["validation_loss"]
     after = contents(base.model)

@@ -10,6 +10,7 @@ import torch
 
 from raypeft.modeling.adapters import adapted
 from raypeft.modeling.fingerprint import FILE
+from raypeft.runs.records import Message
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 from raypeft.training.data import TrialData, trial_data
@@ -40,7 +41,8 @@ def run(
     """Reports of a trial, without times; `stop_at` stops it from inside its report as Ray does."""
     reports: list[Report] = []
 
-    def emit(report: Report) -> None:
+    def emit(said: Message) -> None:
+        report = said.content()
         reports.append({key: value for key, value in report.items() if key not in TIMES})
         if report["report"] == stop_at:
             raise SystemExit(0)

@@ -12,6 +12,7 @@ from raypeft.recommendation.choice import Recommendation, recommend
 from raypeft.recommendation.wording import caveats, confidence
 from raypeft.report.numbers.gather import gather
 from raypeft.runs.folder import Run
+from raypeft.runs.records import Memory
 from raypeft.spec.plan import Cell, IclJob
 from tests.conftest import Call, call
 
@@ -121,10 +122,10 @@ def test_equals_are_all_on_the_front_and_unmeasured_memory_is_the_most(run: Run)
 
 
 def test_reserved_memory_counts_where_it_is_known() -> None:
-    measured = {"peak_memory_mib": 100.0, "training_reserved_mib": 150.0, "decoding_reserved_mib": None}
+    measured = Memory(peak_memory_mib=100.0, training_reserved_mib=150.0, decoding_reserved_mib=None)
     assert peak_memory(measured, on_gpu=False) == 150.0
     assert peak_memory(measured, on_gpu=True) == 662.0
-    assert peak_memory({"peak_memory_mib": None}, on_gpu=True) is None
+    assert peak_memory(Memory(peak_memory_mib=None), on_gpu=True) is None
 
 
 def test_a_lead_that_is_not_supported_is_not_claimed(run: Run) -> None:

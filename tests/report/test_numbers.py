@@ -41,7 +41,7 @@ def test_a_selected_cell_waits_for_its_test(begin: Callable[..., Recorder]) -> N
     record.trial(cell, 0, {"r": 16}, [2.0, 1.0], 30.0)
     record.select(cell, 0, 1, 1.0, 30.0, {"r": 16})
     row = gather(record.run).cells[0]
-    assert (row.state, row.note, row.selection["validation_loss"]) == ("selected", "not tested yet", 1.0)
+    assert (row.state, row.note, row.selection.validation_loss) == ("selected", "not tested yet", 1.0)
 
 
 def test_icl_has_mean_and_sample_standard_deviation(partial: Run) -> None:

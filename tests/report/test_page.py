@@ -206,5 +206,5 @@ def test_neither_torch_nor_ray_is_imported(partial: Run) -> None:
 
 
 def test_a_report_follows_the_record(partial: Run) -> None:
-    append_line(partial.trials_file, {**next(partial.trials()), "state": "nan"})
+    append_line(partial.trials_file, {**next(partial.trials()).content(), "state": "nan"})
     assert "1 nan" in Page(write(Run(partial.folder))).text

@@ -15,10 +15,12 @@ from raypeft.pipeline import pending
 from raypeft.runs.checkpoints import seal
 from raypeft.runs.folder import Run
 from raypeft.runs.ledger import Ledger
+from raypeft.runs.records import State
 from raypeft.runs.selection import select
 from raypeft.spec.plan import STAGES
 from raypeft.sweep.searcher import CellSearcher
 from tests.completed import CELL, SETTINGS, completed, damage, start
+from tests.said import message
 
 
 @pytest.fixture
@@ -35,13 +37,13 @@ def test_more_trials_are_selected_from_again_and_tested_if_that_changes(run: Run
     better |= {key: 1.0 for key in ("training_seconds", "evaluation_seconds", "peak_memory_mib")}
     better |= {"trainable_parameters": 1, "parameters": 2}
     ledger, name = Ledger(more), CELL.trial_name(4)
-    ledger.record(name, CELL, 4, better)
-    ledger.end(name, CELL, 4, {"r": 1}, "finished")
+    ledger.record(name, CELL, 4, message(**better), {"r": 1})
+    ledger.end(name, CELL, 4, {"r": 1}, State.FINISHED)
     folder = more.trial_folder(name) / "checkpoint-9"
     write_text(folder / "adapter_model.safetensors", "better")
-    seal(folder, better)
-    assert first is not None and first["trial"] != name
-    assert select(more)[CELL]["trial"] == name
+    seal(folder, message(**better))
+    assert first is not None and first.trial != name
+    assert select(more)[CELL].trial == name
     assert (more.cell_folder(CELL) / "best" / "adapter_model.safetensors").read_text() == "better"
     assert more.test(CELL) is None and not more.predictions_file(CELL).exists()
 
@@ -50,9 +52,10 @@ def test_more_trials_that_are_no_better_leave_the_test(run: Run) -> None:
     first = run.selection(CELL)
     start(run.folder, trials=5)
     more = Run(run.folder)
-    Ledger(more).end(CELL.trial_name(4), CELL, 4, {"r": 1}, "nan")
+    Ledger(more).end(CELL.trial_name(4), CELL, 4, {"r": 1}, State.NAN)
     again = select(more)[CELL]
-    assert first is not None and (again["trial"], again["trials"]["nan"]) == (first["trial"], 1)
+    assert first is not None and again.trials is not None
+    assert (again.trial, again.trials[State.NAN]) == (first.trial, 1)
     assert more.test(CELL) is not None and not pending(more, STAGES)
 
 
@@ -79,7 +82,7 @@ def test_a_larger_number_of_trials_is_taken_and_a_smaller_refused(run: Run, call
     grown = study(run.folder, 6)
     assert grown.exit_code == 0 and "search.trials: was 4, is 6" in grown.output, grown
     assert called[0].plan.trials == 6
-    assert [row["text"] for row in run.events()] == ["search.trials: was 4, is 6"]
+    assert [event.text for event in run.events()] == ["search.trials: was 4, is 6"]
     for refused, change in (
         (study(run.folder, 5), "search.trials: was 6, is 5"),
         (study(run.folder, 8, "training.epochs=4"), "training.epochs: was 3.0, is 4.0"),
@@ -103,7 +106,7 @@ def test_resources_may_change_but_the_memory_that_decides_which_trials_fit(run: 
     assert moved.exit_code == 0 and "resources.concurrent: was None, is 2" in moved.output, moved
     resources = called[0].plan.resolved.study.resources
     assert (resources.concurrent, resources.keep_checkpoints) == (2, "best")
-    assert "resources.keep_checkpoints: was all, is best" in [row["text"] for row in run.events()]
+    assert "resources.keep_checkpoints: was all, is best" in [event.text for event in run.events()]
     refused = study(run.folder, 4, "resources.concurrent=2", "resources.gpu_memory_gb=24")
     assert isinstance(refused.exception, UserError) and len(called) == 1
     assert "resources.gpu_memory_gb: was None, is 24.0" in str(refused.exception)

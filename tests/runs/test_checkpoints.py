@@ -8,9 +8,11 @@ import pytest
 
 from raypeft.modeling.loading import Base, load_base
 from raypeft.runs.checkpoints import last, last_intact, prune, seal, sealed, with_weights
+from raypeft.runs.records import Message, Since
 from raypeft.spec.plan import Plan
 from raypeft.training.data import TrialData, trial_data
 from raypeft.training.trial import train
+from tests.said import message
 
 Report = dict[str, Any]
 VARYING = ("training_seconds", "evaluation_seconds", "items_per_second", "notice")
@@ -35,12 +37,12 @@ FAULTS = {
 }
 
 
-def written(folder: Path, number: int, since: Report | None = None) -> Path:
-    checkpoint = folder / f"checkpoint-{since['step'] if since else 10 * number}"
+def written(folder: Path, number: int, since: Since | None = None) -> Path:
+    checkpoint = folder / f"checkpoint-{since.step if since else 10 * number}"
     checkpoint.mkdir(parents=True)
     for name, content in FILES.items():
         (checkpoint / name).write_bytes(content)
-    report = {"report": number, "validation_loss": 5.0 - number, "em@10": 0.0, "em@10_computed": True}
+    report = Message(report=number, validation_loss=5.0 - number, em10=0.0, em10_computed=True)
     seal(checkpoint, report, since)
     return checkpoint
 
@@ -52,7 +54,7 @@ def test_the_one_before_stands_in_for_a_damaged_checkpoint(tmp_path: Path, name:
     damage: Callable[[Path], Any] = FAULTS[fault]
     damage(second / name)
     found, faults = last_intact(tmp_path)
-    assert found is not None and found.path == first and found.report["report"] == 1
+    assert found is not None and found.path == first and found.order[0] == 1
     if name != "report.json":  # without it, a checkpoint was never sealed
         assert len(faults) == 1 and faults[0].startswith(f"checkpoint-20 is damaged ({name} ")
         assert not second.exists()
@@ -69,9 +71,9 @@ def test_a_report_that_was_changed_is_not_believed(tmp_path: Path) -> None:
 def test_a_checkpoint_between_reports_is_the_last_and_never_the_best(tmp_path: Path) -> None:
     written(tmp_path, 1)
     written(tmp_path, 2)
-    between = written(tmp_path, 2, {"step": 23})
+    between = written(tmp_path, 2, Since(step=23))
     newest = last(tmp_path)
-    assert newest is not None and newest.path == between and newest.since == {"step": 23}
+    assert newest is not None and newest.path == between and newest.since == Since(step=23)
     assert [one.path.name for one in with_weights(tmp_path)] == ["checkpoint-10", "checkpoint-20"]
     prune(tmp_path, "loss")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-20", "checkpoint-23"]
@@ -110,7 +112,8 @@ def trainer(small_plan: Plan, base: Base, data: TrialData) -> Callable[..., list
             left[0] -= 1
             return left[0] <= 0
 
-        def emit(report: Report) -> None:
+        def emit(said: Message) -> None:
+            report = said.content()
             reports.append(report)
             if report["report"] == stop_at:
                 raise SystemExit
@@ -175,7 +178,7 @@ def test_a_trial_that_died_in_an_evaluation_does_not_train_again(
         with pytest.raises(KeyboardInterrupt):
             trainer(tmp_path)
     newest = last(tmp_path)
-    assert newest is not None and newest.since is not None and newest.since["step"] == 6
+    assert newest is not None and newest.since is not None and newest.since.step == 6
     calls: list[int] = []
     monkeypatch.setattr(reporter, "validation_loss", lambda *a, **k: calls.append(1) or evaluate(*a, **k))
     assert steady(trainer(tmp_path)) == whole["lora"][2:]
@@ -191,10 +194,10 @@ def test_a_trial_that_died_in_its_last_evaluation_only_evaluates(
 ) -> None:
     trainer(tmp_path)
     newest = last(tmp_path)
-    assert newest is not None and newest.report["end"] == "finished"
+    assert newest is not None and newest.report.end == "finished"
     before = {**whole["lora"][4], "training_seconds": 1.0, "evaluation_seconds": 1.0}
-    since = {"step": 10, "training_seconds": 2.0, "evaluation_seconds": 1.0}
-    seal(newest.path, before, since, newest.files)
+    since = Since(step=10, training_seconds=2.0, evaluation_seconds=1.0)
+    seal(newest.path, message(**before), since, newest.files)
     assert steady(trainer(tmp_path)) == whole["lora"][4:]
 
 

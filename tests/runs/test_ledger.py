@@ -11,8 +11,10 @@ from raypeft.evaluation.pool import next_job
 from raypeft.output.files import write_text
 from raypeft.runs.folder import Run
 from raypeft.runs.ledger import Ledger, remaining
+from raypeft.runs.records import State
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
+from tests.said import message
 
 LORA = Cell("tiny-decoder", "snippets", "lora")
 POINT = {"target_modules": "attention", "r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "learning_rate": 0.0003}
@@ -54,15 +56,15 @@ def report(number: int, loss: float | None, em: float = 0.0, **further: Any) -> 
 def test_a_report_is_recorded_once_also_by_a_later_process(run: Run) -> None:
     ledger, name = Ledger(run), LORA.trial_name(0)
     assert ledger.is_new(name, 0)
-    ledger.record(name, LORA, 0, report(0, 2.0))
-    ledger.record(name, LORA, 0, report(1, 1.5))
+    ledger.record(name, LORA, 0, message(**report(0, 2.0)), POINT)
+    ledger.record(name, LORA, 0, message(**report(1, 1.5)), POINT)
     later = Ledger(run)
     for known in (ledger, later):
         assert [known.is_new(name, number) for number in (-1, 0, 1, 2)] == [False, False, False, True]
         assert known.is_new(LORA.trial_name(1), 0)
         assert not known.is_new(LORA.trial_name(1), -1)
     assert later.history == ledger.history == list(run.reports())
-    assert [(row["trial"], row["cell"], row["number"], row["report"]) for row in later.history] == [
+    assert [(row.trial, row.cell, row.number, row.report) for row in later.history] == [
         ("tiny-decoder·lora·snippets·000", "tiny-decoder/snippets/lora", 0, 0),
         ("tiny-decoder·lora·snippets·000", "tiny-decoder/snippets/lora", 0, 1),
     ]
@@ -71,12 +73,12 @@ def test_a_report_is_recorded_once_also_by_a_later_process(run: Run) -> None:
 def test_the_end_of_a_trial_is_recorded_once(run: Run) -> None:
     ledger, name = Ledger(run), LORA.trial_name(0)
     for row in (report(0, 2.0, 1.0), report(1, 0.5, 30.0), report(2, 0.8, 40.0)):
-        ledger.record(name, LORA, 0, row)
-    first = ledger.end(name, LORA, 0, POINT, "stopped", reason="ASHA")
-    assert ledger.end(name, LORA, 0, POINT, "finished") == first
-    assert Ledger(run).end(name, LORA, 0, POINT, "error", error="again") == first
+        ledger.record(name, LORA, 0, message(**row), POINT)
+    first = ledger.end(name, LORA, 0, POINT, State.STOPPED, reason="ASHA")
+    assert ledger.end(name, LORA, 0, POINT, State.FINISHED) == first
+    assert Ledger(run).end(name, LORA, 0, POINT, State.ERROR, error="again") == first
     assert list(run.trials()) == [first]
-    assert {key: value for key, value in first.items() if key != "time"} == {
+    assert {key: value for key, value in first.content().items() if key != "time"} == {
         "format": 1,
         "trial": "tiny-decoder·lora·snippets·000",
         "cell": "tiny-decoder/snippets/lora",
@@ -107,24 +109,24 @@ def test_the_end_of_a_trial_is_recorded_once(run: Run) -> None:
 
 def test_the_papers_point_is_known_by_its_values(run: Run) -> None:
     ledger = Ledger(run)
-    assert not ledger.end(LORA.trial_name(0), LORA, 0, {**POINT, "r": 8}, "finished")["paper_point"]
-    assert ledger.end(LORA.trial_name(1), LORA, 1, POINT, "finished")["paper_point"]
+    assert not ledger.end(LORA.trial_name(0), LORA, 0, {**POINT, "r": 8}, State.FINISHED).paper_point
+    assert ledger.end(LORA.trial_name(1), LORA, 1, POINT, State.FINISHED).paper_point
 
 
 def test_the_best_report_is_the_one_that_selection_would_take(tmp_path: Path) -> None:
     ledger, name = Ledger(new_run(tmp_path, "validation.select_by=em@10")), LORA.trial_name(0)
     for row in (report(0, 0.5, 1.0), report(1, 0.9, 30.0), report(2, 0.1, 30.0, **{"em@10_computed": False})):
-        ledger.record(name, LORA, 0, row)
-    row = ledger.end(name, LORA, 0, POINT, "finished")
-    assert (row["best_report"], row["best_loss"], row["best_em@10"]) == (1, 0.9, 30.0)
+        ledger.record(name, LORA, 0, message(**row), POINT)
+    row = ledger.end(name, LORA, 0, POINT, State.FINISHED)
+    assert (row.best_report, row.best_loss, row.best_em10) == (1, 0.9, 30.0)
 
 
 def test_a_trial_without_a_loss_has_no_best(run: Run) -> None:
     ledger, name = Ledger(run), LORA.trial_name(0)
-    ledger.record(name, LORA, 0, report(0, None))
-    row = ledger.end(name, LORA, 0, POINT, "oom")
-    assert (row["reports"], row["best_report"], row["best_loss"], row["best_em@10"]) == (0, None, None, None)
-    assert row["training_seconds"] is None and row["parameters"] is None
+    ledger.record(name, LORA, 0, message(**report(0, None)), POINT)
+    row = ledger.end(name, LORA, 0, POINT, State.OOM)
+    assert (row.reports, row.best_report, row.best_loss, row.best_em10) == (0, None, None, None)
+    assert row.training_seconds is None and row.parameters is None
 
 
 def test_what_is_left_goes_in_rounds_with_the_cells_of_a_model_together(run: Run) -> None:
@@ -162,10 +164,10 @@ def test_each_base_is_loaded_once(tmp_path: Path) -> None:
 def test_trials_begun_go_first_and_ended_ones_not_at_all(run: Run) -> None:
     ledger = Ledger(run)
     t5 = Cell("tiny-encoder-decoder", "snippets", "ia3")
-    ledger.record(t5.trial_name(1), t5, 1, report(0, 2.0))
-    ledger.record(LORA.trial_name(1), LORA, 1, report(0, 2.0))
-    ledger.record(LORA.trial_name(0), LORA, 0, report(0, 2.0))
-    ledger.end(LORA.trial_name(0), LORA, 0, POINT, "finished")
+    ledger.record(t5.trial_name(1), t5, 1, message(**report(0, 2.0)), POINT)
+    ledger.record(LORA.trial_name(1), LORA, 1, message(**report(0, 2.0)), POINT)
+    ledger.record(LORA.trial_name(0), LORA, 0, message(**report(0, 2.0)), POINT)
+    ledger.end(LORA.trial_name(0), LORA, 0, POINT, State.FINISHED)
     ledger.is_new(t5.trial_name(0), 0)
     for known in (ledger, Ledger(run)):
         assert [(cell.id, number) for cell, number in remaining(run.plan, known)] == [

@@ -16,6 +16,7 @@ from raypeft.runs import manifest
 from raypeft.runs.folder import Run
 from raypeft.runs.identity import check_precision
 from raypeft.runs.manifest import add_gpus, data_hashes, model_source, remarks, write_manifest
+from raypeft.runs.records import Source
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 
@@ -55,7 +56,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_a_manifest_says_what_the_run_began_with(run: Run) -> None:
     write_manifest(run)
     found = read_json(run.manifest_file)
-    assert found == run.manifest()
+    assert found == run.manifest().content()
     assert found["raypeft"] == __version__
     assert found["versions"]["torch"] == importlib.metadata.version("torch")
     assert set(found["versions"]) >= {"ray", "optuna", "transformers", "peft", "codebleu"}
@@ -109,13 +110,13 @@ def test_the_precision_that_models_come_to_is_recorded(
     write_text(tmp_path / "model" / "config.json", '{"model_type": "llama"}')
     write_text(run.study_file, resolve(str(tmp_path / "own.yaml"), settings=settings).dump())
     write_manifest(run)
-    assert run.manifest()["precision"] == {"own-model": expected}
+    assert run.manifest().precision == {"own-model": expected}
 
 
 def test_a_run_does_not_go_on_in_another_precision(run: Run) -> None:
     write_manifest(run)
     check_precision(run)
-    write_json(run.manifest_file, {**run.manifest(), "precision": {"own-model": "bf16"}})
+    write_json(run.manifest_file, {**run.manifest().content(), "precision": {"own-model": "bf16"}})
     check_precision(run, elsewhere=True)
     with pytest.raises(UserError) as caught:
         check_precision(run)
@@ -123,7 +124,7 @@ def test_a_run_does_not_go_on_in_another_precision(run: Run) -> None:
         f"{run.folder}: own-model has computed in bf16 in this run, and would go on in fp32 here\n"
         "Go on with it on a machine as before, or start anew with --fresh or another --out."
     )
-    write_json(run.manifest_file, {key: value for key, value in run.manifest().items() if key != "precision"})
+    write_json(run.manifest_file, {key: value for key, value in run.manifest().content().items() if key != "precision"})
     check_precision(run)
 
 
@@ -132,11 +133,11 @@ def test_a_t5_takes_fp32_for_fp16_and_another_machines_cards_are_not_known(run: 
     settings = ["training.precision=fp16"]
     write_text(run.study_file, resolve(str(tmp_path / "own.yaml"), settings=settings).dump())
     write_manifest(run, elsewhere=True)
-    assert run.manifest()["precision"] == {"own-model": "fp32"}
+    assert run.manifest().precision == {"own-model": "fp32"}
     run.manifest_file.unlink()
     write_text(run.study_file, resolve(str(tmp_path / "own.yaml")).dump())
     write_manifest(Run(run.folder), elsewhere=True)
-    assert run.manifest()["precision"] == {"own-model": None}
+    assert run.manifest().precision == {"own-model": None}
 
 
 def test_a_checkout_is_known_by_its_commit(run: Run) -> None:
@@ -146,7 +147,7 @@ def test_a_checkout_is_known_by_its_commit(run: Run) -> None:
     command = ["git", "-C", str(repository), "rev-parse", "HEAD"]
     head = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     write_manifest(run)
-    assert run.manifest()["git"].removesuffix("-dirty") in head
+    assert str(run.manifest().git).removesuffix("-dirty") in head
 
 
 def test_a_manifest_is_written_once(run: Run) -> None:
@@ -172,7 +173,7 @@ def test_a_run_does_not_go_on_with_other_data(run: Run, tmp_path: Path, split: s
 def test_hashes_are_of_the_items_that_the_study_uses(run: Run) -> None:
     part = Plan(resolve(str(run.folder.parent / "own.yaml"), settings=["data.train=2"]))
     whole, hashes = data_hashes(run.plan)["own-data"], data_hashes(part)["own-data"]
-    assert hashes["train"]["items"] == 2 and hashes["train"]["sha256"] != whole["train"]["sha256"]
+    assert hashes["train"].items == 2 and hashes["train"].sha256 != whole["train"].sha256
     assert hashes["test"] == whole["test"]
 
 
@@ -196,7 +197,7 @@ def test_a_missing_variable_is_refused_before_anything_is_written(run: Run, monk
 def test_a_model_on_the_hub_is_known_by_its_revision() -> None:
     model = "{title: H, hub: a/b, revision: abc, architecture: decoder, family: llama, parameters: 7}"
     settings = [f"catalogue.models.there={model}", "models=[there]", "techniques=[full]"]
-    assert model_source(Plan(resolve("quickstart", settings=settings)), "there") == {"hub": "a/b", "revision": "abc"}
+    assert model_source(Plan(resolve("quickstart", settings=settings)), "there") == Source(hub="a/b", revision="abc")
 
 
 def test_gpus_are_those_the_driver_lists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -216,11 +217,11 @@ def test_gpus_are_those_the_driver_lists(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_gpus_of_a_cluster_are_added_where_the_driver_has_none(run: Run) -> None:
     write_manifest(run)
     before = run.manifest()
-    write_json(run.manifest_file, {**before, "gpus": []})
+    write_json(run.manifest_file, {**before.content(), "gpus": []})
     add_gpus(run, ["NVIDIA A, 24564 MiB"])
-    assert run.manifest() == {**before, "gpus": ["NVIDIA A, 24564 MiB"]}
+    assert run.manifest() == before.model_copy(update={"gpus": ["NVIDIA A, 24564 MiB"]})
     add_gpus(run, ["NVIDIA B, 81559 MiB"])
-    assert run.manifest()["gpus"] == ["NVIDIA A, 24564 MiB"]
+    assert run.manifest().gpus == ["NVIDIA A, 24564 MiB"]
 
 
 def test_too_few_training_items_are_refused_before_anything_is_written(run: Run) -> None:
@@ -243,9 +244,9 @@ def test_dropped_rows_and_unexpected_sizes_are_told(run: Run, tmp_path: Path) ->
     plan = Plan(resolve(str(tmp_path / "own.yaml"), settings=[*settings, "data.validation=1"]))
     hashes = data_hashes(plan)
     train, validation = hashes["own-data"]["train"], hashes["own-data"]["validation"]
-    assert (train["items"], train["of"], train["dropped"]) == (3, 3, ["line 4"])
-    assert train["source"] == str(tmp_path / "data" / "train.jsonl")
-    assert (validation["items"], validation["of"], validation["repeated_ids"]) == (1, 4, ["7"])
+    assert (train.items, train.of, train.dropped) == (3, 3, ["line 4"])
+    assert train.source == str(tmp_path / "data" / "train.jsonl")
+    assert (validation.items, validation.of, validation.repeated_ids) == (1, 4, ["7"])
     assert remarks(plan, hashes) == [
         "own-data: without intent or code, so dropped from train: line 4",
         "own-data: ids that more than one item of validation has: 7",

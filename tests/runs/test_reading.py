@@ -11,7 +11,8 @@ import pytest
 from raypeft.errors import UserError
 from raypeft.output.files import append_line, read_json, write_json, write_text
 from raypeft.runs.folder import Run
-from raypeft.runs.reading import REPORT, Damaged, append_record, write_predictions
+from raypeft.runs.reading import append_record, write_predictions
+from raypeft.runs.records import Report
 from raypeft.runs.selection import selected
 from tests.completed import CELL, JOB, completed
 from tests.conftest import Call, call
@@ -56,15 +57,15 @@ def test_rows_of_trials_that_are_not_the_runs_are_left_out(run: Run) -> None:
         {"number": 1},
         {"cell": "tiny-decoder/snippets/ia3"},
     ):
-        append_line(run.trials_file, {**before[0], **strange})
+        append_line(run.trials_file, {**before[0].content(), **strange})
     assert list(run.trials()) == before
     assert "4 damaged lines, the first of them (line 5: tiny-decoder·ia3·snippets·000 is no trial of" in run.faults()[0]
 
 
 def test_of_two_ends_of_a_trial_the_later_one_counts(run: Run) -> None:
     first = next(run.trials())
-    append_line(run.trials_file, {**first, "state": "nan"})
-    assert [row["state"] for row in run.trials() if row["trial"] == first["trial"]] == ["nan"]
+    append_line(run.trials_file, {**first.content(), "state": "nan"})
+    assert [row.state for row in run.trials() if row.trial == first.trial] == ["nan"]
     assert len(list(run.trials())) == 4
 
 
@@ -107,7 +108,7 @@ def test_an_icl_result_of_another_seed_is_not_shown_as_this_ones(run: Run) -> No
 def test_predictions_are_those_that_the_result_was_computed_from(run: Run) -> None:
     file = run.predictions_file(CELL)
     assert len(run.predictions(file)) == 2
-    write_predictions(file, [{**row, "reference": "other()"} for row in run.predictions(file)])
+    write_predictions(file, [row.model_copy(update={"reference": "other()"}) for row in run.predictions(file)])
     assert run.predictions(file) == []
     assert "is not the file that its result was computed from" in run.faults()[0]
     file.unlink()
@@ -136,14 +137,14 @@ def test_what_is_no_file_is_named_and_does_not_hang(run: Run, lay: Callable[[Pat
         file.unlink()
         lay(file)
     assert (list(run.reports()), run.test(CELL), run.predictions(run.predictions_file(CELL))) == ([], None, [])
-    assert run.manifest() == {}
+    assert not run.manifest().written
     assert [line.split(": ", 1)[1] for line in run.faults()] == [said] * 4
 
 
 def test_what_is_no_record_is_not_written(run: Run) -> None:
     before = run.reports_file.read_bytes()
-    with pytest.raises(Damaged):
-        append_record(run.reports_file, REPORT, {"trial": CELL.trial_name(0)})
+    with pytest.raises(ValueError):
+        append_record(run.reports_file, Report(trial=CELL.trial_name(0)))  # type: ignore[call-arg]
     assert run.reports_file.read_bytes() == before
 
 

@@ -17,7 +17,7 @@ from raypeft.report import write
 from raypeft.report.numbers.scores import read_scores
 from raypeft.runs.folder import Run, scores_file
 from raypeft.runs.ledger import Ledger, remaining
-from raypeft.runs.records import State
+from raypeft.runs.records import Message, State
 from raypeft.runs.recovery import mend
 from raypeft.runs.selection import select
 from raypeft.sweep.searcher import CellSearcher
@@ -53,8 +53,8 @@ def test_a_torn_report_is_given_again(run: Run) -> None:
     run.reports_file.write_bytes(torn)
     assert mend(run) == ["reports.jsonl: 1 damaged line dropped"]
     assert list(run.reports()) == rows[:-1]
-    assert Ledger(run).is_new(rows[-1]["trial"], rows[-1]["report"])
-    assert [row["text"] for row in run.events()] == ["reports.jsonl: 1 damaged line dropped"]
+    assert Ledger(run).is_new(rows[-1].trial, rows[-1].report)
+    assert [event.text for event in run.events()] == ["reports.jsonl: 1 damaged line dropped"]
 
 
 def test_a_torn_end_of_a_trial_lets_it_end_again(run: Run) -> None:
@@ -62,7 +62,7 @@ def test_a_torn_end_of_a_trial_lets_it_end_again(run: Run) -> None:
     run.trials_file.write_bytes(run.trials_file.read_bytes()[:-20])
     mend(run)
     ledger = Ledger(run)
-    assert [cell.trial_name(number) for cell, number in remaining(run.plan, ledger)] == [rows[-1]["trial"]]
+    assert [cell.trial_name(number) for cell, number in remaining(run.plan, ledger)] == [rows[-1].trial]
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_a_damaged_result_is_made_again(
     assert said in line and line.endswith("is damaged, and is made again")
     assert pending(run, pipeline.STAGES)
     if "selection" in line:
-        assert select(run)[CELL]["trial"] is not None
+        assert select(run)[CELL].trial is not None
         assert not pending(run, pipeline.STAGES)
 
 
 def test_reports_can_be_written_of_a_damaged_folder(run: Run) -> None:
     write_lines(
-        run.reports_file, [{**row, "epoch": 0.2 * row["report"], "step": row["report"]} for row in run.reports()]
+        run.reports_file, [{**row.content(), "epoch": 0.2 * row.report, "step": row.report} for row in run.reports()]
     )
     for file in (run.test_file(CELL), run.manifest_file, run.cell_folder(CELL) / "selection.json"):
         damage(file)
@@ -138,7 +138,7 @@ def test_a_damaged_journal_is_rebuilt_and_the_search_goes_on_as_it_would_have(
         complete(Run(one.folder))
     more = [list(Run(one.folder).trials()) for one in (whole, hurt)]
     assert len(more[0]) == 8
-    assert [row["hyperparameters"] for row in more[0]] == [row["hyperparameters"] for row in more[1]]
+    assert [row.hyperparameters for row in more[0]] == [row.hyperparameters for row in more[1]]
 
 
 def test_a_trial_half_drawn_when_the_process_died_is_drawn_again(tmp_path: Path) -> None:
@@ -166,25 +166,25 @@ def test_damaged_weights_are_selected_again_before_their_test(run: Run) -> None:
     damage(run.cell_folder(CELL) / "best" / "adapter_model.safetensors")
     again = select(run)[CELL]
     assert first is not None and again == first
-    assert (run.cell_folder(CELL) / "best" / "adapter_model.safetensors").read_text() == first["trial"]
+    assert (run.cell_folder(CELL) / "best" / "adapter_model.safetensors").read_text() == first.trial
 
 
 def test_the_next_best_stands_in_for_a_damaged_best(run: Run) -> None:
     first = run.selection(CELL)
     assert first is not None
     (run.cell_folder(CELL) / "selection.json").unlink()
-    damage(next(run.trial_folder(first["trial"]).glob("checkpoint-*/adapter_model.safetensors")))
+    damage(next(run.trial_folder(first.trial).glob("checkpoint-*/adapter_model.safetensors")))
     said: list[str] = []
     again = select(run, said.append)[CELL]
-    assert again["trial"] != first["trial"] and again["validation_loss"] >= first["validation_loss"]
-    assert f"of {first['trial']} is damaged (adapter_model.safetensors" in again["notice"]
-    assert said == [f"{CELL.id}: {again['notice']}"] == [f"{CELL.id}: {row['text']}" for row in run.events()]
+    assert again.trial != first.trial and again.validation_loss >= first.validation_loss
+    assert f"of {first.trial} is damaged (adapter_model.safetensors" in str(again.notice)
+    assert said == [f"{CELL.id}: {again.notice}"] == [f"{CELL.id}: {event.text}" for event in run.events()]
 
 
 def test_events_are_read_in_order(run: Run) -> None:
     run.note("first")
     append_line(run.events_file, {"text": "second", "time": 0.0, "trial": "x"})
-    assert [row["text"] for row in run.events()] == ["first", "second"]
+    assert [event.text for event in run.events()] == ["first", "second"]
     assert read_json(run.folder / "absent.json") is None
 
 
@@ -211,7 +211,7 @@ def test_results_of_the_wrong_shape_or_of_another_are_made_again(tmp_path: Path,
     said = mend(Run(run.folder))
     assert len(said) == 4 and not any(file.exists() for file in files if file != run.manifest_file)
     assert pending(Run(run.folder), pipeline.STAGES)
-    assert select(Run(run.folder))[CELL]["trial"] is not None
+    assert select(Run(run.folder))[CELL].trial is not None
     assert mend(Run(run.folder)) == []
 
 
@@ -232,7 +232,7 @@ def test_garbage_in_place_of_predictions_lets_them_be_made_again(run: Run, older
 def test_results_put_in_place_of_each_other_are_made_again(run: Run) -> None:
     swapped = [(run.test_file(CELL), run.icl_file(JOB))]
     swapped += [(run.predictions_file(CELL), run.icl_file(JOB).with_suffix(".jsonl"))]
-    write_lines(swapped[1][1], [*run.predictions(run.predictions_file(CELL))][::-1])
+    write_lines(swapped[1][1], [row.content() for row in run.predictions(run.predictions_file(CELL))][::-1])
     for one, other in swapped:
         contents = one.read_bytes(), other.read_bytes()
         one.write_bytes(contents[1])
@@ -288,12 +288,13 @@ def test_a_journal_that_knows_more_than_the_ledger_follows_it(tmp_path: Path, lo
     ledger = Ledger(hurt)
     searcher = CellSearcher(hurt.plan, ledger, hurt.folder)
     assert searcher.rebuilt
-    (name,) = [row["trial"] for row in list(whole.trials())[-1:]]
+    (name,) = [row.trial for row in list(whole.trials())[-1:]]
     last = list(whole.reports())[-1]
     if "report" in lost and name not in ledger.ended:  # the trial goes on from its checkpoint and says it again
-        searcher.observe(ledger.record(name, CELL, last["number"], {key: last[key] for key in last if key != "time"}))
+        again = Message.received(last.content() | {"end": last.end})
+        searcher.observe(ledger.record(name, CELL, last.number, again, last.hyperparameters or {}))
     if "end" in lost:
-        end = ledger.end(name, CELL, last["number"], searcher.hyperparameters(CELL, last["number"]), State.FINISHED)
+        end = ledger.end(name, CELL, last.number, searcher.hyperparameters(CELL, last.number), State.FINISHED)
         searcher.conclude(end)
         assert journal_points(hurt)[-1][:3] == journal_points(whole)[-1][:3]
     assert not CellSearcher(hurt.plan, Ledger(hurt), hurt.folder).rebuilt
@@ -319,8 +320,11 @@ def test_points_that_their_technique_cannot_draw_do_not_end_a_search(
     complete(run)
     whole = journal_points(run)
     rows = list(run.trials())
-    wrong = point if not point or "a" in point else {**rows[2]["hyperparameters"], **point}
-    write_lines(run.trials_file, [{**row, "hyperparameters": wrong} if row["number"] == 2 else row for row in rows])
+    wrong = point if not point or "a" in point else {**rows[2].hyperparameters, **point}
+    write_lines(
+        run.trials_file,
+        [{**row.content(), "hyperparameters": wrong} if row.number == 2 else row.content() for row in rows],
+    )
     mend(run)
     assert len(list(run.trials())) == (3 if point is None else 4)
     points = journal_points(run)

@@ -22,6 +22,7 @@ from raypeft.runs.identity import cell_identity, icl_identity
 from raypeft.runs.ledger import Ledger, remaining
 from raypeft.runs.manifest import write_manifest
 from raypeft.runs.offers import doubts
+from raypeft.runs.records import Record, Report, TrialEnd
 from raypeft.runs.reuse import reuse, runs_in, siblings
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Cell, IclJob
@@ -80,17 +81,22 @@ def source(tmp_path: Path) -> Run:
     return run
 
 
-def rows(run: Run, cell: Cell) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def rows(run: Run, cell: Cell) -> tuple[list[Report], list[TrialEnd]]:
     return (
-        [row for row in run.reports() if row["cell"] == cell.id],
-        [row for row in run.trials() if row["cell"] == cell.id],
+        [row for row in run.reports() if row.cell == cell.id],
+        [row for row in run.trials() if row.cell == cell.id],
     )
+
+
+def content(record: Record | None) -> dict[str, Any]:
+    assert record is not None
+    return record.content()
 
 
 def check_taken(run: Run, source: Run) -> None:
     assert rows(run, LORA) == rows(source, LORA) and len(rows(run, LORA)[1]) == 3
     assert rows(run, IA3) == ([], [])
-    assert run.selection(LORA) == {"origin": str(source.folder), **(source.selection(LORA) or {})}
+    assert content(run.selection(LORA)) == {"origin": str(source.folder), **content(source.selection(LORA))}
     assert run.test(LORA) == source.test(LORA) != None  # noqa: E711
     assert (run.cell_folder(LORA) / "best" / "adapter_model.safetensors").read_text() == "weights"
     assert len((run.cell_folder(LORA) / "predictions.jsonl").read_text().splitlines()) == 3
@@ -103,7 +109,7 @@ def test_what_is_the_same_is_taken_and_the_rest_is_left_to_do(source: Run, tmp_p
         f"Taken over from {source.folder}: 1 cell (tiny-decoder/snippets/lora) and 1 in-context-learning run"
     ]
     check_taken(run, source)
-    assert run.icl(JOB) == {"origin": str(source.folder), **(source.icl(JOB) or {})}
+    assert content(run.icl(JOB)) == {"origin": str(source.folder), **content(source.icl(JOB))}
     assert run.icl_file(JOB).with_suffix(".jsonl").read_text() == "{}\n"
     assert remaining(run.plan, Ledger(run)) == [(IA3, 0), (IA3, 1), (IA3, 2)]
     assert pending(run, ("sweep",))
@@ -139,7 +145,7 @@ def test_an_interruption_between_cell_and_ledger_is_made_good(source: Run, tmp_p
     (run.folder / ".taking" / "best").mkdir(parents=True)
     subprocess.run(["rm", "-r", str(source.folder)], check=True)
     reuse(run, [])
-    assert [json.dumps(row) for row in (*run.reports(), *run.trials())] == [
+    assert [json.dumps(row.content()) for row in (*run.reports(), *run.trials())] == [
         json.dumps(json.loads(line)) for line in (*reports, *lines[20:])
     ]
 
@@ -149,7 +155,7 @@ def test_a_taken_cell_keeps_its_first_origin(source: Run, tmp_path: Path) -> Non
     reuse(second, [source])
     reuse(third, [second])
     check_taken(third, source)
-    assert (third.taken(LORA) or {})["origin"] == str(source.folder)
+    assert content(third.taken(LORA))["origin"] == str(source.folder)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +245,7 @@ def test_only_what_was_computed_in_the_same_precision_is_taken(
     source: Run, tmp_path: Path, recorded: dict[str, Any], results: dict[str, Any], setting: str, taken: bool
 ) -> None:
     """Runs of before have not recorded it; those without a GPU computed in fp32, and of the others it is not known."""
-    manifest = {key: value for key, value in source.manifest().items() if key != "precision"}
+    manifest = {key: value for key, value in content(source.manifest()).items() if key != "precision"}
     write_json(source.manifest_file, manifest | recorded)
     for file in (source.test_file(LORA), source.icl_file(JOB)):
         write_json(file, {**read_json(file), **results})
@@ -249,10 +255,10 @@ def test_only_what_was_computed_in_the_same_precision_is_taken(
 
 
 def test_other_versions_of_what_computes_are_said(source: Run, tmp_path: Path) -> None:
-    versions = source.manifest()["versions"] | {"torch": "2.0.0", "peft": "0.1.0", "ray": "1.0.0"}
-    write_json(source.manifest_file, {**source.manifest(), "versions": versions})
+    versions = source.manifest().versions | {"torch": "2.0.0", "peft": "0.1.0", "ray": "1.0.0"}
+    write_json(source.manifest_file, {**content(source.manifest()), "versions": versions})
     run = start(tmp_path / "second")
-    here = run.manifest()["versions"]
+    here = run.manifest().versions
     assert reuse(run, [source])[1:] == [
         f"  It was computed with torch 2.0.0 (here {here['torch']}), peft 0.1.0 (here {here['peft']})"
     ]
@@ -284,7 +290,7 @@ def test_a_cell_that_has_begun_here_is_not_taken(source: Run, tmp_path: Path) ->
 
 @pytest.mark.parametrize("version", [None, 0])
 def test_results_of_another_version_are_not_taken(source: Run, tmp_path: Path, version: int | None) -> None:
-    write_json(source.manifest_file, {**source.manifest(), "results_version": version})
+    write_json(source.manifest_file, {**content(source.manifest()), "results_version": version})
     assert reuse(start(tmp_path / "second"), [source]) == []
 
 
@@ -292,7 +298,7 @@ REST = "paper: {learning_rate: 1.0e-3}, search: {learning_rate: {log_uniform: [1
 
 
 def test_results_of_version_1_are_taken_where_the_base_was_left_whole(source: Run, tmp_path: Path) -> None:
-    write_json(source.manifest_file, {**source.manifest(), "results_version": 1})
+    write_json(source.manifest_file, {**content(source.manifest()), "results_version": 1})
     assert reuse(start(tmp_path / "second"), [source]) == [
         f"Taken over from {source.folder}: 1 cell (tiny-decoder/snippets/lora) and 1 in-context-learning run"
     ]
@@ -301,7 +307,7 @@ def test_results_of_version_1_are_taken_where_the_base_was_left_whole(source: Ru
 def test_what_a_run_of_version_1_took_over_is_not_taken_from_it(source: Run, tmp_path: Path) -> None:
     second = start(tmp_path / "second")
     reuse(second, [source])
-    write_json(second.manifest_file, {**second.manifest(), "results_version": 1})
+    write_json(second.manifest_file, {**content(second.manifest()), "results_version": 1})
     assert reuse(start(tmp_path / "third"), [second]) == []
 
 
@@ -324,7 +330,7 @@ def test_no_cell_of_a_run_of_version_1_with_another_technique_is_taken(tmp_path:
     Recorder(source).icl(JOB, block(1.0, 2.0, 3.0, 4.0))
     write_text(source.icl_file(JOB).with_suffix(".jsonl"), "{}\n")
     for version, taken in ((1, 0), (2, 1)):
-        write_json(source.manifest_file, {**source.manifest(), "results_version": version})
+        write_json(source.manifest_file, {**content(source.manifest()), "results_version": version})
         doubted = doubts(Run(source.folder))
         assert [f"prove that {file.stem} left" in line for line in doubted] == [True] * (2 - version)
         assert ("In doubt" in write(Run(source.folder)).read_text(encoding="utf-8")) == bool(doubted)

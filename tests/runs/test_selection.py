@@ -1,7 +1,7 @@
 """Selection: the best checkpoint of the best trial of a cell, from validation alone."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from raypeft.output.files import append_line, read_json, write_json, write_text
 from raypeft.pipeline import failures
 from raypeft.runs.checkpoints import best, last, prune, rank_key, seal, with_weights
 from raypeft.runs.folder import Run
+from raypeft.runs.records import Message
 from raypeft.runs.selection import select, stands
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
@@ -41,22 +42,20 @@ def run(tmp_path: Path) -> Run:
     return new_run(tmp_path)
 
 
-def report(number: int, loss: float | None, em: float = 0.0, computed: bool = True) -> dict[str, Any]:
-    return {"report": number, "validation_loss": loss, "em@10": em, "em@10_computed": computed}
+def report(number: int, loss: float | None, em: float = 0.0, computed: bool = True) -> Message:
+    return Message(report=number, validation_loss=loss, em10=em, em10_computed=computed)
 
 
-def checkpoint(run: Run, cell: Cell, number: int, row: Mapping[str, Any]) -> Path:
+def checkpoint(run: Run, cell: Cell, number: int, row: Message) -> Path:
     """A sealed checkpoint whose weights name it."""
-    folder = run.trial_folder(cell.trial_name(number)) / f"checkpoint-{row['report'] * 16}"
+    folder = run.trial_folder(cell.trial_name(number)) / f"checkpoint-{row.report * 16}"
     for name in (*WEIGHTS, *TRAINER):
-        write_text(folder / name, f"{number}/{row['report']}/{name}")
+        write_text(folder / name, f"{number}/{row.report}/{name}")
     seal(folder, row)
     return folder
 
 
-def ended(
-    run: Run, number: int, reports: Sequence[Mapping[str, Any]], state: str = "finished", cell: Cell = CELL
-) -> None:
+def ended(run: Run, number: int, reports: Sequence[Message], state: str = "finished", cell: Cell = CELL) -> None:
     for row in reports:
         checkpoint(run, cell, number, row)
     select_by = run.plan.resolved.study.validation.select_by
@@ -68,9 +67,9 @@ def ended(
             "cell": cell.id,
             "number": number,
             "state": state,
-            "best_report": top["report"],
-            "best_loss": top["validation_loss"],
-            "best_em@10": top["em@10"],
+            "best_report": top.report,
+            "best_loss": top.validation_loss,
+            "best_em@10": top.em10,
             "hyperparameters": {"r": number},
             "paper_point": number == 0,
             "training_seconds": 10.0 + number,
@@ -100,10 +99,10 @@ def test_the_checkpoint_of_lowest_validation_loss_is_selected(run: Run) -> None:
     ended(run, 2, [report(25, 0.8)])
     selection = select(run)[CELL]
     assert chosen(run) == "1/3"
-    assert selection == read_json(run.cell_folder(CELL) / "selection.json") == run.selection(CELL)
-    files = selection.pop("files")
-    assert sorted(files) == sorted(WEIGHTS)
-    assert selection == {
+    content = read_json(run.cell_folder(CELL) / "selection.json")
+    assert selection.content() == content and selection == run.selection(CELL)
+    assert sorted(content.pop("files")) == sorted(WEIGHTS)
+    assert content == {
         "format": 1,
         "cell": "tiny-decoder/snippets/lora",
         "trial": "tiny-decoder·lora·snippets·001",
@@ -151,15 +150,15 @@ def test_trials_that_failed_are_not_considered(run: Run) -> None:
     ended(run, 1, [report(1, 0.2)], "oom")
     ended(run, 2, [report(1, 0.9)], "stopped")
     selection = select(run)[CELL]
-    assert (selection["number"], selection["considered"]) == (2, 1)
-    assert selection["trials"] == {"nan": 1, "oom": 1, "stopped": 1}
+    assert (selection.number, selection.considered) == (2, 1)
+    assert selection.trials == {"nan": 1, "oom": 1, "stopped": 1}
 
 
 def test_a_cell_without_a_usable_trial_says_why(run: Run) -> None:
     ended(run, 0, [report(1, 0.1)], "nan")
     ended(run, 1, [], "oom")
     ended(run, 2, [], "oom")
-    assert select(run) == {
+    assert {cell: selection.content() for cell, selection in select(run).items()} == {
         CELL: {
             "format": 1,
             "cell": "tiny-decoder/snippets/lora",
@@ -199,7 +198,7 @@ def test_selection_by_exact_match_takes_the_highest_that_was_computed(tmp_path: 
     ended(run, 2, [report(1, 0.8, 50.0), report(2, 0.1, 0.0)])
     selection = select(run)[CELL]
     assert chosen(run) == "1/2"
-    assert (selection["em@10"], selection["validation_loss"], selection["select_by"]) == (50.0, 0.8, "em@10")
+    assert (selection.em10, selection.validation_loss, selection.select_by) == (50.0, 0.8, "em@10")
 
 
 def test_only_a_better_checkpoint_is_missed(tmp_path: Path) -> None:
@@ -210,7 +209,7 @@ def test_only_a_better_checkpoint_is_missed(tmp_path: Path) -> None:
     ended(run, 2, [report(1, 0.8, 60.0)])
     for number in (1, 2):
         shutil.rmtree(run.trial_folder(CELL.trial_name(number)) / "checkpoint-16")
-    assert select(run)[CELL]["notice"].endswith(f"since the checkpoint of report 1 of {CELL.trial_name(2)} is gone")
+    assert select(run)[CELL].notice.endswith(f"since the checkpoint of report 1 of {CELL.trial_name(2)} is gone")
     assert chosen(run) == "0/1"
 
 
@@ -222,13 +221,13 @@ def test_what_is_kept_is_what_is_selected(tmp_path: Path, select_by: str) -> Non
     ended(run, 1, [report(3, 0.9, 25.0), report(9, 0.7, 50.0)])
     ended(run, 2, [report(2, 0.1, 100.0)], "oom")
     going_on = [checkpoint(run, CELL, 3, report(4, 3.0)), checkpoint(run, OTHER, 0, report(1, 0.5))]
-    keep_best(run, [row for row in run.trials() if row["cell"] == CELL.id])
+    keep_best(run, [end for end in run.trials() if end.cell == CELL.id])
     best = run.trial_folder(CELL.trial_name(1 if select_by == "loss" else 0))
     best /= "checkpoint-144" if select_by == "loss" else "checkpoint-16"
     assert set(run.folder.glob("trials/*/checkpoint-*")) == {best, *going_on}
     ended(run, 3, [report(6, 2.5)])
     selection = select(run)[CELL]
-    assert chosen(run) == ("1/9" if select_by == "loss" else "0/1") and "notice" not in selection
+    assert chosen(run) == ("1/9" if select_by == "loss" else "0/1") and selection.notice is None
 
 
 def test_of_equal_checkpoints_the_earliest_is_kept(run: Run) -> None:
@@ -265,15 +264,16 @@ def test_a_cell_without_an_intact_checkpoint_is_a_failed_one_until_one_is_restor
         ended(run, number, [])
         ended(run, number, [report(1, 1.0)], cell=OTHER)
     selection = select(run)[CELL]
-    assert selection["trial"] is None and len(selection["lost"]) == 3
-    assert (run.selection(OTHER) or {})["number"] == 0  # the other cell goes on, and is tested
+    assert selection.trial is None and len(selection.lost) == 3
+    other = run.selection(OTHER)
+    assert other is not None and other.number == 0  # the other cell goes on, and is tested
     assert [job.target for job in jobs_of(run.plan, run) if job.kind == "test"] == [OTHER]
-    assert failures(run) == [f"{CELL.id}: {selection['reason']}"]
-    assert "the checkpoint of report 3 of tiny-decoder·lora·snippets·000 is gone" in selection["reason"]
+    assert failures(run) == [f"{CELL.id}: {selection.reason}"]
+    assert "the checkpoint of report 3 of tiny-decoder·lora·snippets·000 is gone" in str(selection.reason)
     assert stands(run, CELL, selection)
     checkpoint(run, CELL, 1, report(3, 0.7))
     assert not stands(run, CELL, selection)
-    assert select(run)[CELL]["number"] == 1
+    assert select(run)[CELL].number == 1
 
 
 def test_an_unsealed_checkpoint_does_not_count(run: Run) -> None:
@@ -297,4 +297,4 @@ def test_the_best_and_the_last_checkpoint_are_kept(run: Run) -> None:
 def test_reports_stand_in_the_order_of_their_numbers(run: Run) -> None:
     for number in (10, 9, 2):
         checkpoint(run, CELL, 0, report(number, 1.0))
-    assert [one.report["report"] for one in with_weights(run.trial_folder(CELL.trial_name(0)))] == [2, 9, 10]
+    assert [one.order[0] for one in with_weights(run.trial_folder(CELL.trial_name(0)))] == [2, 9, 10]

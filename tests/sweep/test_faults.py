@@ -23,6 +23,7 @@ from raypeft.spec.resolve import resolve
 from raypeft.sweep import worker
 from raypeft.sweep.faults import death_of, in_a_line, is_hub_silent, is_poisoned
 from raypeft.sweep.sweep import _check_study
+from tests.said import Said
 
 
 def caused(outer: Exception, inner: Exception) -> Exception:
@@ -151,7 +152,7 @@ def test_a_failed_gpu_is_left_to_another_process(trial: Any) -> None:
 
 
 def test_a_trial_does_not_begin_while_the_run_stops(tmp_path: Path) -> None:
-    run, reports = Run(tmp_path), []
+    run, reports = Run(tmp_path), Said()
     run.stop_file.write_text("SIGTERM")
-    worker._train(run, {}, reports.append)
+    worker._train(run, {}, reports.hear)
     assert [report["end"] for report in reports] == ["paused"]

@@ -4,6 +4,7 @@ import time
 
 import ray
 
+from raypeft.runs.records import Report
 from raypeft.sweep.label import Labels
 
 NAME = "tiny-decoder·lora·snippets·003"
@@ -17,8 +18,8 @@ def test_a_trial_is_shown_under_its_name_while_it_runs(ray_session: None) -> Non
     labels = Labels()
     labels.show(NAME)
     labels.show(NAME)
-    labels.reported({"trial": NAME, "report": 1, "validation_loss": 1.5, "em@10": 0.0})
-    labels.reported({"trial": "another", "report": 1, "validation_loss": 1.5, "em@10": 0.0})
+    labels.reported(Report(trial=NAME, cell="c", number=0, report=1, validation_loss=1.5, em10=0.0))
+    labels.reported(Report(trial="another", cell="c", number=0, report=1, validation_loss=1.5, em10=0.0))
     assert alive() == {NAME}
     labels.remove(NAME)
     labels.remove(NAME)

@@ -18,6 +18,7 @@ from raypeft.report import write
 from raypeft.runs.checkpoints import seal
 from raypeft.runs.folder import Run
 from raypeft.runs.ledger import Ledger, remaining
+from raypeft.runs.records import State, TrialEnd
 from raypeft.runs.selection import select
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
@@ -25,6 +26,7 @@ from raypeft.sweep.recorder import Recorder
 from raypeft.sweep.scheduler import CellScheduler
 from raypeft.sweep.searcher import CellSearcher
 from raypeft.training.batches import Batches
+from tests.said import message
 
 # How Ray 2.60 begins
 KILLED = (
@@ -68,8 +70,8 @@ class Sweep:
     def report(self, trial: Any, **row: Any) -> None:
         self.recorder.on_trial_result(0, [trial], trial, row)
 
-    def rows(self) -> dict[tuple[str, int], dict[str, Any]]:
-        return {(row["cell"].rsplit("/", 1)[1], row["number"]): row for row in self.run.trials()}
+    def rows(self) -> dict[tuple[str, int], TrialEnd]:
+        return {(row.cell.rsplit("/", 1)[1], row.number): row for row in self.run.trials()}
 
 
 def measured(number: int, loss: float = 1.0) -> dict[str, Any]:
@@ -97,19 +99,19 @@ def test_a_cell_whose_trials_fail_is_given_up_and_the_others_go_on(tmp_path: Pat
             sweep.report(trial, **measured(0))
             folder = sweep.run.trial_folder(trial.config["trial"]) / "checkpoint-0"
             write_text(folder / "adapter_config.json", "{}")
-            seal(folder, measured(0))
+            seal(folder, message(**measured(0)))
             sweep.report(trial, **measured(25), end="finished")
     assert ran == [
         ("lora", 0), ("ia3", 0), ("lora", 1), ("ia3", 1), ("lora", 2), ("ia3", 2), ("ia3", 3), ("ia3", 4), ("ia3", 5)
     ]  # fmt: skip
     rows = sweep.rows()
-    assert [rows["lora", number]["state"] for number in range(6)] == ["error"] * 3 + ["skipped"] * 3
-    assert rows["lora", 2]["reason"] == "no such module" and rows["lora", 2]["error"] == "Traceback…"
-    assert rows["lora", 5]["reason"] == "3 trials of its cell failed: no such module"
+    assert [rows["lora", number].state for number in range(6)] == ["error"] * 3 + ["skipped"] * 3
+    assert rows["lora", 2].reason == "no such module" and rows["lora", 2].error == "Traceback…"
+    assert rows["lora", 5].reason == "3 trials of its cell failed: no such module"
     assert len(list(sweep.run.trials())) == 12 and remaining(sweep.run.plan, sweep.ledger) == []
     selections = select(sweep.run)
-    assert selections[LORA]["reason"] == "no trial could be used: 3 error, 3 skipped (no such module)"
-    assert selections[IA3]["trial"] == "tiny-decoder·ia3·snippets·000"
+    assert selections[LORA].reason == "no trial could be used: 3 error, 3 skipped (no such module)"
+    assert selections[IA3].trial == "tiny-decoder·ia3·snippets·000"
     page = write(sweep.run).read_text(encoding="utf-8")
     assert "3 skipped" in page
 
@@ -118,9 +120,9 @@ def test_a_cell_is_given_up_also_by_the_next_execution(tmp_path: Path) -> None:
     first = Sweep(tmp_path)
     for _ in range(3):
         trial, other = first.next(), first.next()
-        first.ledger.end(trial.config["trial"], LORA, trial.config["number"], {}, "error", reason="broken")
+        first.ledger.end(trial.config["trial"], LORA, trial.config["number"], {}, State.ERROR, reason="broken")
     later = Sweep(tmp_path)
-    assert [later.rows()["lora", number]["state"] for number in range(3, 6)] == ["skipped"] * 3
+    assert [later.rows()["lora", number].state for number in range(3, 6)] == ["skipped"] * 3
     assert {cell for cell, _ in remaining(later.run.plan, later.ledger)} == {IA3}
     assert Sweep(tmp_path).rows() == later.rows() and other is not None
 
@@ -132,7 +134,7 @@ def test_a_silent_hub_does_not_condemn_the_cell(tmp_path: Path) -> None:
         sweep.report(trial, **fault("the hub did not answer", transient=True))
         ran += 1
     assert ran == 12
-    assert {row["state"] for row in sweep.rows().values()} == {"error"}
+    assert {row.state for row in sweep.rows().values()} == {"error"}
 
 
 def test_deaths_of_a_worker_count_from_the_last_progress(tmp_path: Path) -> None:
@@ -150,8 +152,8 @@ def test_deaths_of_a_worker_count_from_the_last_progress(tmp_path: Path) -> None
     assert f"tiny-decoder·lora·snippets·000: {text}" in sweep.said
     sweep.recorder.on_trial_error(0, [trial], trial)
     row = sweep.rows()["lora", 0]
-    assert row["state"] == "error" and row["notices"] == [text]
-    assert row["reason"] == "its worker died 4 times without getting further (The actor died unexpectedly)"
+    assert row.state == "error" and row.notices == [text]
+    assert row.reason == "its worker died 4 times without getting further (The actor died unexpectedly)"
 
 
 def test_a_worker_killed_for_its_machines_memory_goes_on_with_less_until_one_item_is_too_much(tmp_path: Path) -> None:
@@ -171,8 +173,8 @@ def test_a_worker_killed_for_its_machines_memory_goes_on_with_less_until_one_ite
     )
     sweep.recorder.on_trial_error(0, [trial], trial)
     row = sweep.rows()["lora", 0]
-    assert (row["state"], row["error"]) == ("oom", "see error.txt")
-    assert row["reason"] == f"out of memory: its worker died 4 times without getting further ({why})"
+    assert (row.state, row.error) == ("oom", "see error.txt")
+    assert row.reason == f"out of memory: its worker died 4 times without getting further ({why})"
 
 
 def test_batches_halve_once_for_each_memory_kill(tmp_path: Path) -> None:
@@ -187,7 +189,7 @@ def test_what_depends_on_the_hyperparameters_does_not_condemn_the_cell(tmp_path:
     sweep = Sweep(tmp_path)
     while (trial := sweep.next()) is not None:
         sweep.report(trial, report=-1, validation_loss=None, end=end)
-    assert [row["state"] for row in sweep.rows().values()] == [end] * 12
+    assert [row.state for row in sweep.rows().values()] == [end] * 12
 
 
 def test_a_damaged_checkpoint_is_said_and_kept_with_the_trial(tmp_path: Path) -> None:
@@ -197,8 +199,8 @@ def test_a_damaged_checkpoint_is_said_and_kept_with_the_trial(tmp_path: Path) ->
     sweep.report(trial, **measured(0), notice=notice)
     later = Sweep(tmp_path)  # an interruption in between
     later.report(trial, **measured(25), end="finished")
-    assert later.rows()["lora", 0]["notices"] == [notice]
-    assert "notice" not in next(sweep.run.reports())
+    assert later.rows()["lora", 0].notices == [notice]
+    assert "notice" not in next(sweep.run.reports()).content()
     assert f"tiny-decoder·lora·snippets·000: {notice}" in sweep.said
 
 
@@ -207,7 +209,7 @@ def test_reports_given_again_are_not_recorded_again(tmp_path: Path) -> None:
     trial = sweep.next()
     for number in (0, 1, 2, 1, 2, 3):  # went on from an older checkpoint
         sweep.report(trial, **measured(number))
-    assert [row["report"] for row in sweep.run.reports()] == [0, 1, 2, 3]
+    assert [row.report for row in sweep.run.reports()] == [0, 1, 2, 3]
 
 
 def test_a_full_disk_pauses_the_run_and_ends_no_trial(tmp_path: Path) -> None:
@@ -231,7 +233,7 @@ def test_the_run_pauses_before_the_disk_is_full(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(disk, "free", lambda folder: disk.FLOOR - 1)
     sweep.report(trial, **measured(1))
     assert sweep.interruption.asked is not None and sweep.interruption.fault is not None
-    assert [row["report"] for row in sweep.run.reports()] == [0, 1] and sweep.rows() == {}
+    assert [row.report for row in sweep.run.reports()] == [0, 1] and sweep.rows() == {}
 
 
 def test_a_stop_waits_for_running_trials_to_write_their_checkpoints(tmp_path: Path) -> None:

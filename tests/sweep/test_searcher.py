@@ -10,9 +10,11 @@ from optuna.trial import TrialState
 from raypeft.output.files import write_text
 from raypeft.runs.folder import Run
 from raypeft.runs.ledger import Ledger, remaining
+from raypeft.runs.records import State
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import resolve
 from raypeft.sweep.searcher import CellSearcher, storage
+from tests.said import message
 
 
 def start(folder: Path, trials: int = 6, sampler: str = "tpe") -> Run:
@@ -42,8 +44,10 @@ def finish(searcher: CellSearcher, ledger: Ledger, config: dict[str, Any]) -> No
                "em@10": 0.0, "em@10_computed": True,
                "training_seconds": 1.0, "evaluation_seconds": 1.0, "peak_memory_mib": 1.0,
                "trainable_parameters": 1, "parameters": 2}  # fmt: skip
-        searcher.observe(ledger.record(config["trial"], cell, config["number"], row))
-    state = "stopped" if loss > 1 else "finished"
+        searcher.observe(
+            ledger.record(config["trial"], cell, config["number"], message(**row), config["hyperparameters"])
+        )
+    state = State.STOPPED if loss > 1 else State.FINISHED
     searcher.conclude(ledger.end(config["trial"], cell, config["number"], config["hyperparameters"], state))
 
 
@@ -76,9 +80,9 @@ def test_the_packages_point_comes_first_where_the_study_says_so(tmp_path: Path) 
         points = {}
         for cell in run.plan.cells:
             points[cell.technique] = searcher.hyperparameters(cell, 0)
-            ended = ledger.end(cell.trial_name(0), cell, 0, points[cell.technique], "finished")
+            ended = ledger.end(cell.trial_name(0), cell, 0, points[cell.technique], State.FINISHED)
             papers = resolved.study.protocol.point_of(cell.technique) == "paper" or cell.technique == "lora"
-            assert ended["paper_point"] is papers
+            assert ended.paper_point is papers
         assert run.plan.resolved.points == points
         return points
 
@@ -136,9 +140,9 @@ def test_the_journal_holds_every_trial_with_its_losses(tmp_path: Path) -> None:
         assert len(study.trials) == 6
         for trial in study.trials:
             row = ledger.ended[cell.trial_name(trial.number)]
-            assert trial.state == (TrialState.PRUNED if row["state"] == "stopped" else TrialState.COMPLETE)
+            assert trial.state == (TrialState.PRUNED if row.state == State.STOPPED else TrialState.COMPLETE)
             assert sorted(trial.intermediate_values) == [0, 1, 2]
-            assert trial.intermediate_values[2] == row["best_loss"]
+            assert trial.intermediate_values[2] == row.best_loss
 
 
 def test_the_journal_catches_up_with_the_ledger(tmp_path: Path) -> None:
@@ -149,8 +153,8 @@ def test_the_journal_catches_up_with_the_ledger(tmp_path: Path) -> None:
     cell = Cell.parse(config["cell"])
     row = {"report": 0, "validation_loss": 1.5, "em@10": 0.0, "em@10_computed": True, "training_seconds": 1.0,
            "evaluation_seconds": 1.0, "peak_memory_mib": 1.0, "trainable_parameters": 1, "parameters": 2}  # fmt: skip
-    ledger.record(config["trial"], cell, 0, row)
-    ledger.end(config["trial"], cell, 0, config["hyperparameters"], "finished")
+    ledger.record(config["trial"], cell, 0, message(**row), config["hyperparameters"])
+    ledger.end(config["trial"], cell, 0, config["hyperparameters"], State.FINISHED)
     searcher_of(Run(tmp_path))
     trial = optuna.load_study(study_name=cell.id, storage=storage(run.optuna_file)).trials[0]
     assert (trial.state, trial.value, trial.intermediate_values) == (TrialState.COMPLETE, 1.5, {0: 1.5})
@@ -183,10 +187,9 @@ def test_what_is_selected_by_is_searched_for(tmp_path: Path) -> None:
     row = {"validation_loss": 1.5, "em@10_computed": True, "training_seconds": 1.0, "evaluation_seconds": 1.0,
            "peak_memory_mib": 1.0, "trainable_parameters": 1, "parameters": 2}  # fmt: skip
     for report, em, computed in ((0, 5.0, True), (1, 5.0, False), (2, 40.0, True)):
-        searcher.observe(
-            ledger.record(config["trial"], cell, 0, {**row, "report": report, "em@10": em, "em@10_computed": computed})
-        )
-    searcher.conclude(ledger.end(config["trial"], cell, 0, config["hyperparameters"], "finished"))
+        said = message(**{**row, "report": report, "em@10": em, "em@10_computed": computed})
+        searcher.observe(ledger.record(config["trial"], cell, 0, said, config["hyperparameters"]))
+    searcher.conclude(ledger.end(config["trial"], cell, 0, config["hyperparameters"], State.FINISHED))
     study = optuna.load_study(study_name=cell.id, storage=storage(ledger.run.optuna_file))
     assert study.direction.name == "MAXIMIZE"
     assert (study.trials[0].value, study.trials[0].intermediate_values) == (40.0, {0: 5.0, 2: 40.0})

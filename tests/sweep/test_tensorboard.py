@@ -12,8 +12,10 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 from raypeft.output.files import write_text
 from raypeft.runs.folder import Run
 from raypeft.runs.ledger import Ledger
+from raypeft.runs.records import State
 from raypeft.spec.plan import Cell, Plan
 from raypeft.sweep.tensorboard import TensorBoard
+from tests.said import message
 
 CELL = Cell("tiny-decoder", "snippets", "lora")
 NAME = CELL.trial_name(1)
@@ -66,7 +68,6 @@ def report(number: int, loss: float, **other: Any) -> dict[str, Any]:
         "peak_memory_mib": 500.0,
         "trainable_parameters": 100,
         "parameters": 1000,
-        "hyperparameters": POINT,
         **other,
     }
 
@@ -86,10 +87,10 @@ class Execution:
         self.board = TensorBoard(run, self.ledger)
 
     def report(self, number: int, loss: float) -> None:
-        self.board.reported(self.ledger.record(NAME, CELL, 1, report(number, loss)))
+        self.board.reported(self.ledger.record(NAME, CELL, 1, message(**report(number, loss)), POINT))
 
     def end(self) -> None:
-        self.board.ended(self.ledger.end(NAME, CELL, 1, POINT, "finished"))
+        self.board.ended(self.ledger.end(NAME, CELL, 1, POINT, State.FINISHED))
 
 
 def test_a_trial_is_one_curve_across_executions(run: Run) -> None:

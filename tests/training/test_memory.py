@@ -15,12 +15,14 @@ import torch
 from raypeft.modeling.loading import Base, load_base
 from raypeft.modeling.memory import is_out_of_memory
 from raypeft.runs.checkpoints import last, seal
+from raypeft.runs.records import Message
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 from raypeft.training.batches import Batches
 from raypeft.training.data import TrialData, trial_data
 from raypeft.training.trial import train
 from tests.conftest import MODELS, SMALL
+from tests.said import Said
 
 Report = dict[str, Any]
 # Adafactor divides by the size of the gradients, which are small in the encoder-decoder and so less exact.
@@ -68,12 +70,12 @@ def data(plan: Plan, bases: dict[str, Base]) -> dict[str, TrialData]:
 def run(
     plan: Plan, base: Base, data: TrialData, technique: str, folder: Path, batches: Batches | None = None
 ) -> list[Report]:
-    reports: list[Report] = []
+    reports = Said()
     spec = plan.resolved.techniques[technique]
     point = {**spec.paper, "learning_rate": 5e-4 if technique == "full" else 3e-3} | (
         {"lora_dropout": 0.0} if "lora_dropout" in spec.search else {}
     )
-    train(plan, base, data, spec, point, folder, reports.append, batches)
+    train(plan, base, data, spec, point, folder, reports.hear, batches)
     return reports
 
 
@@ -259,7 +261,8 @@ def test_peaks_of_training_and_decoding_are_kept_apart_and_survive_a_restart(
     base, items = bases["tiny-decoder"], data["tiny-decoder"]
     reports: list[Report] = []
 
-    def emit(report: Report) -> None:
+    def emit(said: Message) -> None:
+        report = said.content()
         reports.append(report)
         if report["report"] == 2:
             raise SystemExit
@@ -274,9 +277,9 @@ def test_peaks_of_training_and_decoding_are_kept_apart_and_survive_a_restart(
         assert report["peak_memory_mib"] == max(report["training_memory_mib"], report["decoding_memory_mib"])
         for reserved in (report["training_reserved_mib"], report["decoding_reserved_mib"]):
             assert reserved is None if not torch.cuda.is_available() else reserved > 50
-    seal(newest.path, {**newest.report, "training_memory_mib": 1e6}, files=newest.files)
-    after: list[Report] = []
-    train(plan, base, items, spec, spec.paper, tmp_path, after.append)
+    seal(newest.path, newest.report.model_copy(update={"training_memory_mib": 1e6}), files=newest.files)
+    after = Said()
+    train(plan, base, items, spec, spec.paper, tmp_path, after.hear)
     assert {report["training_memory_mib"] for report in after} == {1e6}
     assert all(report["decoding_memory_mib"] < 1e5 for report in after)
     assert after[-1]["peak_memory_mib"] == 1e6

@@ -1,7 +1,6 @@
 """What a study's protocol changes in training and evaluation, on the embedded models."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from raypeft.training.data import trial_data
 from raypeft.training.trial import train
 from raypeft.training.validation import validation_loss
 from tests.conftest import MODELS, SMALL
+from tests.said import Said
 
 TEMPLATE = (
     "{% for m in messages %}{{ {'user': 'user', 'assistant': 'bot'}[m['role']] }}: {{ m['content'] }}"
@@ -68,10 +68,8 @@ def test_a_model_that_is_prompted_by_chat_is_trained_and_tested_so(chatting: str
     data = trial_data(plan, base, "snippets")
     (end,) = base.tokenizer.encode("<END>", add_special_tokens=False)
     assert {item.target[-1] for item in data.train} == {end} != {base.tokenizer.eos_token_id}
-    reports: list[dict[str, Any]] = []
-    train(
-        plan, base, data, plan.resolved.techniques["full"], {"learning_rate": 1e-3}, tmp_path / "trial", reports.append
-    )
+    reports = Said()
+    train(plan, base, data, plan.resolved.techniques["full"], {"learning_rate": 1e-3}, tmp_path / "trial", reports.hear)
     assert reports[-1]["validation_loss"] < 0.6 * reports[0]["validation_loss"]
 
     run = Run(tmp_path / "run")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from raypeft.modeling.loading import Base, load_base
+from raypeft.runs.records import Message
 from raypeft.spec.plan import Plan
 from raypeft.training.data import TrialData, trial_data
 from raypeft.training.trial import train
@@ -44,7 +45,8 @@ def run(
     """Train and collect the reports; `stop_at` stops the trial as Ray does, from inside its report."""
     reports: list[Report] = []
 
-    def emit(report: Report) -> None:
+    def emit(said: Message) -> None:
+        report = said.content()
         reports.append(report)
         if report["report"] == stop_at:
             raise SystemExit(0)

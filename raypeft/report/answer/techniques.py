@@ -65,7 +65,7 @@ def _result(numbers: Numbers, pair: Pair) -> str:
 
 def _memory(numbers: Numbers, pairs: Sequence[Pair]) -> str:
     """What the technique of least memory saves; nothing without a GPU, where memory is that of a whole process."""
-    if not numbers.run.manifest().get("gpus"):
+    if not numbers.run.manifest().gpus:
         return ""
     known = [pair for pair in pairs if all(_mebibytes(row) for row in pair.measured)]
     cheaper = [(pair, row) for pair in known if (row := _cheapest(numbers, pair)) not in pair.best]
@@ -89,7 +89,7 @@ def _cheapest(numbers: Numbers, pair: Pair) -> CellRow:
 
 
 def _mebibytes(row: CellRow) -> float:
-    return float(row.selection.get("peak_memory_mib") or 0.0)
+    return float(row.selection.peak_memory_mib or 0.0)
 
 
 def _others(pair: Pair) -> list[CellRow]:

@@ -66,7 +66,7 @@ def _panel(
 ) -> None:
     points = []
     for row in rows:
-        spent, value = row.selection.get(cost.key), row.metrics.get(metric)
+        spent, value = getattr(row.selection, cost.key), row.metrics.get(metric)
         if spent and value is not None:
             color, marker = look(row)
             axes.plot([spent], [value], marker=marker, color=color, markersize=7, linestyle="none", clip_on=False)

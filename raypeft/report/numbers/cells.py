@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from raypeft.output.text import counts, last_line
 from raypeft.report.numbers.metrics import Metrics, flatten
 from raypeft.report.numbers.trials import Trial
 from raypeft.runs.folder import Run
-from raypeft.runs.records import State
+from raypeft.runs.records import Selection, State
 from raypeft.spec.plan import Cell
 
 
@@ -23,7 +22,7 @@ class CellRow:
         state: `tested`, `test failed`, `no usable trial`, `damaged`, `selected`, `searching` or `not begun`.
         note: why numbers are missing; for a tested cell what is damaged, or the run it was taken over from, if any.
         error: traceback of a failed test.
-        selection: content of `selection.json` where a trial was selected, else empty.
+        selection: what was selected; without a trial where nothing was.
         metrics: `em@k`, `codebleu`, `codebleu_flat` and `chrf` of the test, in percent.
         items: test items.
         trials: number of trials by state.
@@ -36,7 +35,7 @@ class CellRow:
     state: str
     note: str | None
     error: str | None
-    selection: Mapping[str, Any]
+    selection: Selection
     metrics: Metrics
     items: int | None
     test_seconds: float | None
@@ -78,13 +77,13 @@ def _cell_row(run: Run, cell: Cell, dataset: str, trials: Counter[str]) -> CellR
     note: str | None = None
     if test:
         state = "tested"
-        note = damage or (f"taken over from {origin}" if (origin := (selection or {}).get("origin")) else None)
+        note = damage or (f"taken over from {origin}" if (origin := selection.origin if selection else None) else None)
     elif damage:
         state, note = "damaged", damage
-    elif selection and selection["trial"] is None:
-        state, note = "no usable trial", selection["reason"]
+    elif selection and selection.trial is None:
+        state, note = "no usable trial", selection.why
     elif failure:
-        state, note = "test failed", last_line(failure["error"])
+        state, note = "test failed", last_line(failure.error)
     elif selection:
         state, note = "selected", "not tested yet"
     elif trials:
@@ -96,11 +95,11 @@ def _cell_row(run: Run, cell: Cell, dataset: str, trials: Counter[str]) -> CellR
         test_set=dataset,
         state=state,
         note=note,
-        error=failure["error"] if failure and not test else None,
-        selection=selection if selection and selection["trial"] is not None else {},
-        metrics=flatten(test["metrics"]) if test else {},
-        items=test["metrics"]["items"] if test else None,
-        test_seconds=test.get("seconds") if test else None,
+        error=failure.error if failure and not test else None,
+        selection=selection or Selection(trial=None),
+        metrics=flatten(test.metrics) if test else {},
+        items=test.items if test else None,
+        test_seconds=test.seconds if test else None,
         trials=trials,
     )
 

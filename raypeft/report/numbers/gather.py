@@ -164,5 +164,6 @@ def gather(run: Run) -> Numbers:
     cells = read_cells(
         run, trials, metric, {(row.model, row.dataset): row.metrics[metric].mean for row in icl if row.best}
     )
-    times = [row["time"] for rows in (run.reports(), run.trials()) for row in rows if row.get("time") is not None]
-    return Numbers(run, k, cells, icl, trials, max(times, default=None))
+    times = [report.time for report in run.reports()] + [end.time for end in run.trials()]
+    last_record = max((time for time in times if time is not None), default=None)
+    return Numbers(run, k, cells, icl, trials, last_record)

@@ -57,11 +57,9 @@ def read_icl(run: Run, metric: str) -> list[IclRow]:
 
 def _icl_row(run: Run, jobs: Sequence[IclJob]) -> IclRow:
     results = [result for job in jobs if (result := run.icl(job))]
-    done = {result["seed"] for result in results}
+    done = {result.seed for result in results}
     errors = {
-        job.seed: failure["error"]
-        for job in jobs
-        if job.seed not in done and (failure := run.failure(run.icl_file(job)))
+        job.seed: failure.error for job in jobs if job.seed not in done and (failure := run.failure(run.icl_file(job)))
     }
     damaged = {
         job.seed: fault.what
@@ -73,22 +71,22 @@ def _icl_row(run: Run, jobs: Sequence[IclJob]) -> IclRow:
     notes += [f"the result of seed {seed} is damaged: {what}" for seed, what in damaged.items()]
     if open_seeds:
         notes.append(f"not run yet: seed{'s' if len(open_seeds) > 1 else ''} {', '.join(open_seeds)}")
-    blocks = [flatten(result["metrics"]) for result in results]
+    blocks = [flatten(result.metrics) for result in results]
     keys = dict.fromkeys(key for block in blocks for key in block)
     values = {key: tuple(value for block in blocks if (value := block.get(key)) is not None) for key in keys}
-    memory = [result["peak_memory_mib"] for result in results if result.get("peak_memory_mib") is not None]
-    seconds = [result["seconds"] for result in results if result.get("seconds") is not None]
+    memory = [result.peak_memory_mib for result in results if result.peak_memory_mib is not None]
+    seconds = [result.seconds for result in results if result.seconds is not None]
     return IclRow(
         model=jobs[0].model,
         dataset=jobs[0].dataset,
         examples=jobs[0].examples,
         planned=len(jobs),
         done=len(results),
-        seeds=tuple(result["seed"] for result in results),
+        seeds=tuple(result.seed for result in results),
         note="; ".join(notes) or None,
         errors=errors,
         metrics={key: Spread(numbers) for key, numbers in values.items() if numbers},
-        items=results[0]["metrics"]["items"] if results else None,
+        items=results[0].items if results else None,
         seconds=fmean(seconds) if seconds else None,
         peak_memory_mib=max(memory, default=None),
     )

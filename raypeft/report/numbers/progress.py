@@ -70,7 +70,7 @@ def _estimate(numbers: Numbers) -> tuple[float | None, str]:
             return None, f"no estimate yet: no trial of {row.cell.model} has ended"
         cost = fmean(_seconds(trial) for trial in like)
         work += waiting * cost + sum(max(0.0, cost - spent) for spent in open_trials)
-    times = sorted(row["time"] for row in numbers.run.reports() if row.get("time") is not None)
+    times = sorted(report.time for report in numbers.run.reports() if report.time is not None)
     busy, pace = sum(map(_seconds, numbers.trials)), _active(times)
     if not busy or not pace:
         return None, "no estimate yet: too few reports"

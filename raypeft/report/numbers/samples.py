@@ -30,11 +30,11 @@ def read_samples(run: Run, cell: Cell, dataset: str) -> list[Sample]:
     rows = run.predictions(run.predictions_file(cell, dataset))[:SAMPLE]
     return [
         Sample(
-            id=str(row["id"]),
-            intent=row.get("intent", ""),
-            reference=row["reference"],
-            candidates=row["candidates"],
-            rank=match_rank(row["reference"], row["candidates"]),
+            id=str(row.id),
+            intent=row.intent,
+            reference=row.reference,
+            candidates=row.candidates,
+            rank=match_rank(row.reference, row.candidates),
         )
         for row in rows
     ]

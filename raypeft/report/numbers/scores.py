@@ -22,9 +22,7 @@ def read_scores(run: Run, predictions: Path) -> ItemScores | None:
     rows = run.predictions(predictions)
     if not rows:
         return None
-    scores = measure(
-        [str(row["id"]) for row in rows], [row["reference"] for row in rows], [row["candidates"] for row in rows]
-    )
+    scores = measure([str(row.id) for row in rows], [row.reference for row in rows], [row.candidates for row in rows])
     with suppress(OSError):  # a folder that is only read from; what is kept saves time, no more
         scores.save(kept, digest)
     return scores

@@ -6,7 +6,7 @@ from typing import Any
 
 from raypeft.runs.folder import Run
 from raypeft.runs.reading import Fault
-from raypeft.runs.records import State
+from raypeft.runs.records import Report, State, TrialEnd
 from raypeft.spec.plan import Cell
 from raypeft.spec.resolve import PAPERS_POINT, ResolvedStudy
 
@@ -59,29 +59,29 @@ class Trial:
 def read_trials(run: Run) -> list[Trial]:
     """Every trial that has begun, in the order of the plan's cells and of their numbers."""
     selected = {
-        chosen["trial"]: chosen["checkpoint_report"]
+        chosen.trial: chosen.checkpoint_report
         for cell in run.plan.cells
-        if (chosen := run.selection(cell)) and chosen["trial"] is not None
+        if (chosen := run.selection(cell)) and chosen.trial is not None
     }
     # A trial that goes on after an interruption says its last report again; what was said last holds.
-    reports: dict[str, dict[int, dict[str, Any]]] = {}
-    for row in run.reports():
-        reports.setdefault(row["trial"], {})[row["report"]] = row
-    ended = {row["trial"]: row for row in run.trials()}
+    reports: dict[str, dict[int, Report]] = {}
+    for report in run.reports():
+        reports.setdefault(report.trial, {})[report.report] = report
+    ended = {end.trial: end for end in run.trials()}
     _note_lost(run, reports, ended)
     begun = dict.fromkeys([*reports, *ended])
     resolved = run.plan.resolved
-    trials = [_trial(resolved, name, reports.get(name, {}), ended.get(name), selected.get(name)) for name in begun]
+    trials = [_trial(resolved, reports.get(name, {}), ended.get(name), selected.get(name)) for name in begun]
     order = {cell: index for index, cell in enumerate(run.plan.cells)}
     return sorted(trials, key=lambda trial: (order[trial.cell], trial.number))
 
 
-def _note_lost(run: Run, reports: dict[str, dict[int, dict[str, Any]]], ended: dict[str, dict[str, Any]]) -> None:
+def _note_lost(run: Run, reports: dict[str, dict[int, Report]], ended: dict[str, TrialEnd]) -> None:
     """Keep in mind that the ledger has lost reports of trials that have ended."""
     lost = [
         name
-        for name, row in ended.items()
-        if sum(one["validation_loss"] is not None for one in reports.get(name, {}).values()) < (row["reports"] or 0)
+        for name, end in ended.items()
+        if sum(one.validation_loss is not None for one in reports.get(name, {}).values()) < (end.reports or 0)
     ]
     if lost:
         listed = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
@@ -89,51 +89,34 @@ def _note_lost(run: Run, reports: dict[str, dict[int, dict[str, Any]]], ended: d
         run.reading.faults.setdefault(run.reports_file, Fault(what, mendable=True))
 
 
-def _trial(
-    resolved: ResolvedStudy,
-    name: str,
-    reports: dict[int, dict[str, Any]],
-    end: dict[str, Any] | None,
-    selected: int | None,
-) -> Trial:
+def _trial(resolved: ResolvedStudy, reports: dict[int, Report], end: TrialEnd | None, selected: int | None) -> Trial:
     curve = tuple(
-        Point(number, row["epoch"], row["validation_loss"])
-        for number, row in sorted(reports.items())
-        if row["validation_loss"] is not None and "epoch" in row
+        Point(number, report.epoch, report.validation_loss)
+        for number, report in sorted(reports.items())
+        if report.validation_loss is not None and report.epoch is not None
     )
-    row = end or _so_far(reports, curve)
-    cell, point = Cell.parse(row["cell"]), row.get("hyperparameters", {})
+    said = end or reports[max(reports)]
+    best = min(curve, key=lambda point: point.loss, default=None)
+    best_em = max((report.em10 for report in reports.values() if report.em10 is not None), default=None)
+    cell = Cell.parse(said.cell)
+    point: dict[str, Any] = said.hyperparameters or {}
     return Trial(
-        name=name,
+        name=said.trial,
         cell=cell,
-        number=row["number"],
-        state=State(row["state"]),
-        reason=row["reason"],
-        hyperparameters=point or {},
+        number=said.number,
+        state=end.state if end else State.RUNNING,
+        reason=end.reason if end else None,
+        hyperparameters=point,
         paper_point=resolved.point_name(cell.technique, point) == PAPERS_POINT if point else None,
         reports=max(reports, default=0),
-        best_report=row["best_report"],
-        best_loss=row["best_loss"],
-        best_em=row["best_em@10"],
-        training_seconds=row.get("training_seconds"),
-        evaluation_seconds=row.get("evaluation_seconds"),
-        peak_memory_mib=row.get("peak_memory_mib"),
-        trainable_parameters=row.get("trainable_parameters"),
-        error=row.get("error"),
+        best_report=end.best_report if end else best.report if best else None,
+        best_loss=end.best_loss if end else best.loss if best else None,
+        best_em=end.best_em10 if end else best_em,
+        training_seconds=said.training_seconds,
+        evaluation_seconds=said.evaluation_seconds,
+        peak_memory_mib=said.peak_memory_mib,
+        trainable_parameters=said.trainable_parameters,
+        error=said.error,
         selected=selected,
         curve=curve,
     )
-
-
-def _so_far(reports: dict[int, dict[str, Any]], curve: tuple[Point, ...]) -> dict[str, Any]:
-    last = reports[max(reports)]
-    best = min(curve, key=lambda point: point.loss, default=None)
-    measured = [row["em@10"] for row in reports.values() if row.get("em@10") is not None]
-    return {
-        **last,
-        "state": State.RUNNING,
-        "reason": None,
-        "best_report": best.report if best else None,
-        "best_loss": best.loss if best else None,
-        "best_em@10": max(measured, default=None),
-    }

@@ -13,6 +13,7 @@ from raypeft.output.files import read_json, write_json
 from raypeft.report.numbers.cells import CellRow
 from raypeft.report.numbers.gather import Numbers
 from raypeft.report.numbers.trials import Trial
+from raypeft.runs.records import Manifest
 
 _MIB = 2**20
 _NOTES = {
@@ -29,7 +30,7 @@ def write_method_comparison(numbers: Numbers, folder: Path) -> list[Path]:
     """Write one file a tested cell and test set, named as peft names its results, and return their paths."""
     paths = []
     for row in numbers.cells:
-        if row.state == "tested" and row.selection:
+        if row.state == "tested" and row.selection.trial:
             path = folder / f"{experiment(row).replace('/', '--')}.json"
             write_json(path, convert(numbers, row))
             paths.append(path)
@@ -46,12 +47,12 @@ def convert(numbers: Numbers, row: CellRow) -> dict[str, Any]:
     """A tested cell as one result of `method_comparison`."""
     manifest, best = numbers.run.manifest(), numbers.run.cell_folder(row.cell) / "best"
     trial = next((one for one in numbers.trials_of(row.cell) if one.selected is not None), None)
-    seconds = row.selection.get("training_seconds") or 0.0
+    seconds = row.selection.training_seconds or 0.0
     evaluation = (trial.evaluation_seconds if trial else None) or 0.0
-    peak = int(_MIB * (row.selection.get("training_reserved_mib") or row.selection.get("peak_memory_mib") or 0))
+    peak = int(_MIB * (row.selection.training_reserved_mib or row.selection.peak_memory_mib or 0))
     return {
         "run_info": {
-            "created_at": manifest.get("started"),
+            "created_at": manifest.started,
             "total_time": seconds + evaluation + (row.test_seconds or 0.0),
             "experiment_name": experiment(row),
             "peft_branch": "main",
@@ -65,20 +66,20 @@ def convert(numbers: Numbers, row: CellRow) -> dict[str, Any]:
             "accelerator_memory_reserved_99th": peak,
             "train_time": seconds,
             "file_size": sum(file.stat().st_size for file in best.glob("*.safetensors")),
-            "num_trainable_params": row.selection.get("trainable_parameters"),
-            "num_total_params": row.selection.get("parameters"),
+            "num_trainable_params": row.selection.trainable_parameters,
+            "num_total_params": row.selection.parameters,
             "status": "success",
             "metrics": _metrics(numbers, row, trial),
         },
         "meta_info": _meta_info(numbers, row, manifest),
-        "raypeft": {"version": manifest.get("raypeft"), "metrics": dict(row.metrics), "notes": _NOTES},
+        "raypeft": {"version": manifest.raypeft, "metrics": dict(row.metrics), "notes": _NOTES},
     }
 
 
 def _train_config(numbers: Numbers, row: CellRow) -> dict[str, Any]:
     resolved = numbers.run.plan.resolved
     study, model, dataset = resolved.study, resolved.models[row.cell.model], resolved.datasets[row.test_set]
-    rate = row.selection["hyperparameters"].get("learning_rate")
+    rate = row.selection.point.get("learning_rate")
     return {
         "model_id": model.hub or row.cell.model,
         "dtype": study.training.precision,
@@ -91,7 +92,7 @@ def _train_config(numbers: Numbers, row: CellRow) -> dict[str, Any]:
         "optimizer_type": study.training.optimizer,
         "optimizer_kwargs": {"lr": rate},
         "lr_scheduler": "linear",
-        "hyperparameters": dict(row.selection["hyperparameters"]),
+        "hyperparameters": row.selection.point,
         "generation_kwargs": {
             "num_beams": study.test.beams,
             "num_return_sequences": study.test.candidates,
@@ -105,8 +106,8 @@ def _steps(numbers: Numbers, row: CellRow, epochs: float) -> int:
 
 
 def _samples(numbers: Numbers, row: CellRow, epochs: float) -> int:
-    split = numbers.run.manifest().get("datasets", {}).get(row.cell.dataset, {}).get("train", {})
-    return round(epochs * split.get("items", 0))
+    train = numbers.run.manifest().datasets.get(row.cell.dataset, {}).get("train")
+    return round(epochs * (train.items if train else 0))
 
 
 def _metrics(numbers: Numbers, row: CellRow, trial: Trial | None) -> list[dict[str, Any]]:
@@ -129,21 +130,20 @@ def _metrics(numbers: Numbers, row: CellRow, trial: Trial | None) -> list[dict[s
     ]
 
 
-def _meta_info(numbers: Numbers, row: CellRow, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    versions = manifest.get("versions", {})
+def _meta_info(numbers: Numbers, row: CellRow, manifest: Manifest) -> dict[str, Any]:
+    versions = manifest.versions
     packages = ("transformers", "peft", "datasets", "bitsandbytes", "torch")
     package_info: dict[str, str | None] = {}
     for package in packages:
         package_info |= {f"{package}-version": versions.get(package), f"{package}-commit-hash": None}
-    gpus = manifest.get("gpus") or []
-    revision = manifest.get("models", {}).get(row.cell.model, {}).get("revision")
+    gpus, model = manifest.gpus, manifest.models.get(row.cell.model)
     return {
-        "model_info": {"sha": revision, "created_at": None},
+        "model_info": {"sha": model.revision if model else None, "created_at": None},
         "dataset_info": {row.cell.dataset: {"sha": None, "created_at": None}},
         "package_info": package_info,
         "system_info": {
-            "system": manifest.get("platform"),
-            "processor": manifest.get("cpu"),
+            "system": manifest.platform,
+            "processor": manifest.cpu,
             "accelerator": str(gpus[0].get("name") if gpus and isinstance(gpus[0], Mapping) else (gpus or ["cpu"])[0]),
         },
         "pytorch_info": f"torch {versions.get('torch')}",

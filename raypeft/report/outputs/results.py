@@ -43,7 +43,7 @@ def to_json(numbers: Numbers, tables: Sequence[Table]) -> str:
         "question": resolved.study.question,
         "answer": list(answer(numbers)),
         **{table.name: [_values(table, row) for row in table.rows] for table in tables},
-        "manifest": numbers.run.manifest(),
+        "manifest": numbers.run.manifest().content(),
     }
     # A text may hold half a character that UTF-8 has no bytes for; escaped, it stands.
     return json.dumps(content, indent=1) + "\n"
@@ -71,13 +71,13 @@ def _cells(numbers: Numbers) -> Iterator[dict[str, Any]]:
             "dataset": row.cell.dataset,
             "test_set": row.test_set,
             "technique": row.cell.technique,
-            "trial": row.selection.get("trial"),
+            "trial": row.selection.trial,
             "items": row.items,
         }
         for metric, value in row.metrics.items():
             yield {**place, "metric": metric, "value": value, **_bounds(numbers, row, metric)}
         for cost in COSTS:
-            yield {**place, "metric": cost, "value": row.selection.get(cost), "items": None}
+            yield {**place, "metric": cost, "value": getattr(row.selection, cost), "items": None}
 
 
 def _bounds(numbers: Numbers, row: CellRow, metric: str) -> dict[str, float | None]:

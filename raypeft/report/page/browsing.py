@@ -10,6 +10,7 @@ from raypeft.metrics.exact_match import normalise
 from raypeft.output.text import printable
 from raypeft.report.numbers.gather import Numbers
 from raypeft.report.numbers.weighing import SEED
+from raypeft.runs.records import Prediction
 
 # Characters of all predictions together that a page carries; beyond, it has a seeded part of the items.
 BUDGET = 6_000_000
@@ -38,7 +39,7 @@ class Browsable:
 class _System:
     title: str
     test_set: str
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[Prediction]
 
 
 def browsable(numbers: Numbers, budget: int = BUDGET) -> Browsable:
@@ -92,8 +93,8 @@ def _systems(numbers: Numbers) -> Iterator[_System]:
                 yield _System(f"{resolved.models[icl.model].title}, ICL with {examples}", icl.dataset, rows)
 
 
-def _cost(row: dict[str, Any]) -> int:
-    return sum(len(text) + 12 for text in row["candidates"])
+def _cost(row: Prediction) -> int:
+    return sum(len(text) + 12 for text in row.candidates)
 
 
 def _chosen(size: int, share: float) -> list[int]:
@@ -103,15 +104,16 @@ def _chosen(size: int, share: float) -> list[int]:
 
 def _items(systems: Sequence[_System], places: Sequence[int]) -> list[list[str]]:
     longest = max(systems, key=lambda system: len(system.rows)).rows
-    return [[printable(str(longest[place].get(key, ""))) for key in ("id", "intent", "reference")] for place in places]
+    shown = ((row.id, row.intent, row.reference) for row in (longest[place] for place in places))
+    return [[printable(str(text)) for text in texts] for texts in shown]
 
 
-def _row(rows: Sequence[dict[str, Any]], place: int) -> list[Any]:
+def _row(rows: Sequence[Prediction], place: int) -> list[Any]:
     """Candidates, their scores, and the ranks of those that match, from 1."""
     if place >= len(rows):
         return [[], [], []]
     row = rows[place]
-    target = normalise(row["reference"])
-    matches = [rank for rank, text in enumerate(row["candidates"], start=1) if normalise(text) == target]
-    scores = [round(score, 3) for score in row.get("scores", [])]
-    return [[printable(text) for text in row["candidates"]], scores, matches]
+    target = normalise(row.reference)
+    matches = [rank for rank, text in enumerate(row.candidates, start=1) if normalise(text) == target]
+    scores = [round(score, 3) for score in row.scores]
+    return [[printable(text) for text in row.candidates], scores, matches]

@@ -49,7 +49,7 @@ def render(numbers: Numbers, tables: Mapping[str, Table], figures: Figures) -> s
             script=Markup(script),
             script_hash=b64encode(sha256(script.encode()).digest()).decode(),
             failures=list(_failures(numbers)),
-            manifest=list(_entries(run.manifest())),
+            manifest=list(_entries(run.manifest().content())),
             frozen=run.study_file.read_text(encoding="utf-8"),
         )
     )

@@ -59,7 +59,7 @@ def _lengths(paper: Paper) -> Figure | None:
     for row in paper.numbers.cells:
         if row.test_set in published()["datasets"] and row.state == "tested" and row.test_set not in lengths:
             rows = run.predictions(run.predictions_file(row.cell, row.test_set))
-            lengths[row.test_set] = [len(tokenize(item["reference"])) for item in rows]
+            lengths[row.test_set] = [len(tokenize(item.reference)) for item in rows]
     if not any(lengths.values()):
         return None
     figure = Figure(figsize=(5.6, 3.2), layout="constrained")

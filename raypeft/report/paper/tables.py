@@ -49,7 +49,7 @@ def table3(paper: Paper) -> Table:
         return lambda row: row.technique != "full" and row.values[place].ours == top.get(row.model, float("nan"))
 
     def parameters(row: PaperRow) -> str:
-        found = next((n for cell in row.cells.values() if (n := cell.selection.get("trainable_parameters"))), None)
+        found = next((n for cell in row.cells.values() if (n := cell.selection.trainable_parameters)), None)
         return f"{show.ABSENT if found is None else millions(found)} ({row.parameters})"
 
     columns = [

@@ -133,7 +133,7 @@ class Paper:
     def memory(self, model: str, technique: str) -> Compared:
         """Peak memory of training in GiB, the larger of the two data sets; the paper's is the bound that it states."""
         rows = self._cells(model, technique).values()
-        found = [row.selection["peak_memory_mib"] / 1024 for row in rows if row.selection.get("peak_memory_mib")]
+        found = [peak / 1024 for row in rows if (peak := row.selection.peak_memory_mib)]
         stated = published()["memory_at_most"].get(model, {}).get(technique)
         if found:
             return Compared(max(found), stated, None if stated else NOT_STATED)
@@ -162,9 +162,7 @@ class Paper:
             found.append(f"Data limited to {' and '.join(limits)} items.")
         name_of = self.numbers.run.plan.resolved.point_name
         points = Counter(
-            name_of(row.cell.technique, row.selection["hyperparameters"])
-            for row in self._rows.values()
-            if row.selection
+            name_of(row.cell.technique, row.selection.point) for row in self._rows.values() if row.selection.trial
         )
         for name, origin in ((None, "a point that the search found"), *((name, name) for name in OTHER_POINTS)):
             if points[name]:

@@ -24,14 +24,14 @@ def cell_table(numbers: Numbers) -> Table:
     """One row a cell and test set: what was selected, and its test."""
 
     def selected(key: str) -> Callable[[CellRow], Any]:
-        return lambda row: row.selection.get(key)
+        return lambda row: getattr(row.selection, key)
 
     def metric(key: str, title: str) -> Column:
         best = key == numbers.metric
         return Column(key, title, lambda row: row.metrics.get(key), show.percent, numeric=True, emphasised=best)
 
     def chosen(row: CellRow) -> str | None:
-        return point_text(numbers, row.cell, row.selection["hyperparameters"]) if row.selection else None
+        return point_text(numbers, row.cell, row.selection.point) if row.selection.trial else None
 
     columns = [
         *cell_names(numbers.run.plan, lambda row: row.cell),
@@ -50,9 +50,9 @@ def cell_table(numbers: Numbers) -> Table:
         metric("chrf", ""),
         *bounds_of(numbers, "chrf"),
         Column("validation_loss", "Validation loss", selected("validation_loss"), show.loss, numeric=True),
-        Column("validation_em@10", "", selected("em@10")),
+        Column("validation_em@10", "", selected("em10")),
         Column("hyperparameters", "", selected("hyperparameters")),
-        Column("paper_point", "", lambda row: is_papers(numbers, row.cell, row.selection.get("hyperparameters"))),
+        Column("paper_point", "", lambda row: is_papers(numbers, row.cell, row.selection.hyperparameters)),
         Column("", "Selected hyperparameters", chosen, long=True),
         Column("trainable_parameters", "Trainable", selected("trainable_parameters"), show.count, numeric=True),
         Column("parameters", "", selected("parameters")),
