@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raypeft.metrics.entries import compared_metrics
 from raypeft.output.text import hyperparameters, loss, mebibytes
 from raypeft.report.numbers.cells import CellRow
 from raypeft.report.numbers.gather import Numbers
@@ -89,8 +90,13 @@ def sort_out(numbers: Numbers, rows: Sequence[CellRow], limits: Limits) -> tuple
         else:
             fitting.append(candidate)
     order = {row.name: place for place, row in enumerate(rows)}
-    fitting.sort(key=lambda one: (-one.value, -(one.row.metrics.get("codebleu") or 0.0), order[one.row.name]))
+    fitting.sort(key=lambda one: (-one.value, *_demerits(one), order[one.row.name]))
     return fitting, left_out
+
+
+def _demerits(candidate: Candidate) -> list[float]:
+    """What decides between equal EM@k, the lower the better."""
+    return [-metric.merit(candidate.row.metrics.get(key)) for key, metric in compared_metrics().items()]
 
 
 def pareto(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from raypeft.metrics import flatten
 from raypeft.output.text import last_line
-from raypeft.report.numbers.metrics import Spread, flatten
+from raypeft.report.numbers.metrics import Spread
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import IclJob
 

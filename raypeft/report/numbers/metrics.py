@@ -1,9 +1,8 @@
-"""Metric blocks of results as plain numbers."""
+"""Metrics of a row, and of several runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
 
 Metrics = Mapping[str, float | None]
 
@@ -23,10 +22,3 @@ class Spread:
     def sd(self) -> float | None:
         """Sample standard deviation."""
         return stdev(self.values) if len(self.values) > 1 else None
-
-
-def flatten(metrics: Mapping[str, Any]) -> Metrics:
-    """Metrics as single numbers: of CodeBLEU its score."""
-    return {
-        key: value["score"] if isinstance(value, Mapping) else value for key, value in metrics.items() if key != "items"
-    }

@@ -10,7 +10,6 @@ from raypeft.report.tables.table import Column
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import PAPERS_POINT
 
-CODEBLEU = (("codebleu", "CodeBLEU"), ("codebleu_flat", "flat"))
 INTERVALS = (
     "95 %: confidence interval over test items, by bootstrap (BCa, 10,000 draws, seed 42; exact where no item or every "
     "item matches)."
