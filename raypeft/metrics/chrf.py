@@ -1,4 +1,4 @@
-"""Character n-gram F-score."""
+"""Character n-gram F-score, chrF2 (Popović 2015; sacrebleu's defaults: 6-grams, beta 2, no word n-grams)."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,6 @@ from raypeft.metrics.composition import Array
 _ORDERS = CHRF.CHAR_ORDER
 _FACTOR = CHRF.BETA**2
 WIDTH = 3 * _ORDERS
-
-
-def chrf(references: Sequence[str], predictions: Sequence[str]) -> float:
-    """Return corpus-level chrF2 in percent (Popović 2015; sacrebleu's defaults: 6-grams, beta 2, no word n-grams).
-
-    Raises:
-        ValueError: when there are not as many predictions as references.
-    """
-    return float(chrf_score(chrf_counts(references, predictions).sum(axis=0)))
 
 
 def chrf_counts(references: Sequence[str], predictions: Sequence[str]) -> Array:

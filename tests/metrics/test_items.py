@@ -8,9 +8,9 @@ from sacrebleu.metrics import CHRF
 
 from raypeft.metrics import score
 from raypeft.metrics.chrf import chrf_counts, chrf_score
-from raypeft.metrics.codebleu import codebleu_items
 from raypeft.metrics.composition import compose
 from raypeft.metrics.items import ItemScores, measure
+from tests.metrics.measured import codebleu_items
 
 REFERENCES = ["x = a + b", "sorted(a, reverse=True)", "print('größe')", "", "for i in a:\n    b(i)"]
 CANDIDATES = [["x = a", "x = a + b"], ["sorted( a, reverse = True )"], [], ["", "y"], ["for i in a: b(i)", "c"]]
