@@ -8,11 +8,12 @@ from typing import Any
 
 from raypeft.metrics import flatten
 from raypeft.output.text import counts, last_line
-from raypeft.report.numbers.metrics import Metrics
 from raypeft.report.numbers.trials import Trial
 from raypeft.runs.folder import Run
 from raypeft.runs.records import State
 from raypeft.spec.plan import Cell
+
+Metrics = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)

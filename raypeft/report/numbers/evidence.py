@@ -81,7 +81,7 @@ class Evidence:
 
 def key_of(row: CellRow | IclRow) -> Key:
     """What a row is known by: a cell and test set by name, in-context learning by model, data set and examples."""
-    return row.name if isinstance(row, CellRow) else (row.model, row.dataset, row.examples)
+    return row.name if isinstance(row, CellRow) else row.key
 
 
 def _reversed(found: Comparison) -> Comparison:

@@ -27,7 +27,6 @@ from raypeft.report.numbers.evidence import Comparison, Evidence, Key, key_of
 from raypeft.report.numbers.gather import Numbers
 from raypeft.report.numbers.icl import IclRow
 from raypeft.report.numbers.scores import read_scores
-from raypeft.spec.plan import IclJob
 from raypeft.statistics import Bootstrap, Interval, Sampled, exact_share, holm
 from raypeft.statistics.bootstrap import Statistic
 
@@ -93,12 +92,8 @@ def _runs(numbers: Numbers, row: CellRow | IclRow) -> list[ItemScores | None]:
     run = numbers.run
     if isinstance(row, CellRow):
         return [read_scores(run, run.predictions_file(row.cell, row.test_set))] if row.state == "tested" else []
-    jobs = [job for job in run.plan.icl_jobs if (job.model, job.dataset, job.examples) == key_of(row)]
-    return [_icl_scores(numbers, job) for job in jobs if run.icl(job)]
-
-
-def _icl_scores(numbers: Numbers, job: IclJob) -> ItemScores | None:
-    return read_scores(numbers.run, numbers.run.icl_file(job).with_suffix(".jsonl"))
+    jobs = [job for job in run.plan.icl_jobs if (job.model, job.dataset, job.examples) == row.key]
+    return [read_scores(run, run.icl_file(job).with_suffix(".jsonl")) for job in jobs if run.icl(job)]
 
 
 def _sample(resamples: Bootstrap, scores: ItemScores) -> dict[str, Sampled]:

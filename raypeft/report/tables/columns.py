@@ -16,11 +16,11 @@ INTERVALS = (
 )
 
 
-def tested_on(numbers: Numbers) -> Column:
-    """The test set, which readers see where cells are tested on other data sets than their own."""
+def tested_on(numbers: Numbers, heading: str = "Tested on", result: Callable[[Any], Any] = lambda row: row) -> Column:
+    """The test set of a row's result, which readers see where cells are tested on other data sets than their own."""
     datasets = numbers.run.plan.resolved.datasets
-    title = "Tested on" if any(row.test_set != row.cell.dataset for row in numbers.cells) else ""
-    return Column("test_set", title, lambda row: row.test_set, lambda name: datasets[name].title)
+    title = heading if any(row.test_set != row.cell.dataset for row in numbers.cells) else ""
+    return Column("test_set", title, lambda row: result(row).test_set, lambda name: datasets[name].title)
 
 
 def cell_names(plan: Plan, cell: Callable[[Any], Any]) -> list[Column]:

@@ -11,6 +11,7 @@ from raypeft.report.numbers.contrasts import is_grouped, joint_contrasts, leader
 from raypeft.report.numbers.evidence import ALPHA, Comparison, Key, key_of
 from raypeft.report.numbers.gather import Numbers
 from raypeft.report.numbers.icl import IclRow
+from raypeft.report.tables.columns import cell_names, tested_on
 from raypeft.report.tables.table import Column, Table
 from raypeft.spec.plan import Cell
 
@@ -31,14 +32,11 @@ def difference_table(numbers: Numbers) -> Table:
         other = row.of.second
         return f"icl-{other.examples}" if isinstance(other, IclRow) else other.cell.technique
 
-    def first_title(row: _Row) -> str:
-        return numbers.technique(row.of.first)
-
     def second_title(row: _Row) -> str:
         """The second system, with its model and training data where they are not those of the first."""
         other, cell = row.of.second, row.of.first.cell
         if isinstance(other, IclRow):
-            return f"ICL, {other.examples} example{'' if other.examples == 1 else 's'}"
+            return f"ICL, {other.shots}"
         model, dataset = resolved.models[other.cell.model].title, resolved.datasets[other.cell.dataset].title
         return (
             numbers.technique(other)
@@ -46,20 +44,11 @@ def difference_table(numbers: Numbers) -> Table:
             + (f" trained on {dataset}" if other.cell.dataset != cell.dataset else "")
         )
 
-    joint = any(row.test_set != row.cell.dataset for row in numbers.cells)
     columns = [
-        Column("model", "Model", lambda row: row.of.first.cell.model, lambda name: resolved.models[name].title),
-        Column(
-            "dataset", "Data set", lambda row: row.of.first.cell.dataset, lambda name: resolved.datasets[name].title
-        ),
-        Column(
-            "test_set",
-            "Test set" if joint else "",
-            lambda row: row.of.first.test_set,
-            lambda name: resolved.datasets[name].title,
-        ),
+        *cell_names(numbers.run.plan, lambda row: row.of.first.cell)[:2],
+        tested_on(numbers, "Test set", lambda row: row.of.first),
         Column("first", "", lambda row: row.of.first.cell.technique),
-        Column("", "First", first_title, emphasised=True),
+        Column("", "First", lambda row: numbers.technique(row.of.first), emphasised=True),
         Column("second", "", second),
         Column("second_model", "", lambda row: _cell_or_icl(row.of.second).model),
         Column("second_dataset", "", lambda row: _cell_or_icl(row.of.second).dataset),

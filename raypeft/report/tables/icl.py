@@ -5,15 +5,14 @@ from collections.abc import Callable
 from raypeft.metrics.entries import METRICS
 from raypeft.output import text as show
 from raypeft.report.numbers.gather import Numbers, Pair
-from raypeft.report.numbers.icl import IclRow
-from raypeft.report.numbers.metrics import Spread
-from raypeft.report.tables.columns import INTERVALS, bounds_of, em_title, ks, tested_on
+from raypeft.report.numbers.icl import IclRow, Spread
+from raypeft.report.tables.columns import INTERVALS, bounds_of, cell_names, em_title, ks, tested_on
 from raypeft.report.tables.table import Column, Table
 
 
 def comparison_table(numbers: Numbers) -> Table:
     """One row a model, data set and test set: the best technique beside the best number of examples."""
-    resolved, em = numbers.run.plan.resolved, em_title(numbers.k)
+    em = em_title(numbers.k)
 
     def titles(pair: Pair) -> str:
         return show.joined([numbers.technique(row) for row in pair.best])
@@ -31,8 +30,7 @@ def comparison_table(numbers: Numbers) -> Table:
         return title if numbers.icl else ""
 
     columns = [
-        Column("model", "Model", lambda row: row.model, lambda name: resolved.models[name].title),
-        Column("dataset", "Data set", lambda row: row.dataset, lambda name: resolved.datasets[name].title),
+        *cell_names(numbers.run.plan, lambda row: row)[:2],
         tested_on(numbers),
         Column("technique", "", lambda row: "; ".join(best.cell.technique for best in row.best) or None),
         Column("", "Best technique", lambda row: titles(row) or None, emphasised=True),
@@ -57,7 +55,6 @@ def comparison_table(numbers: Numbers) -> Table:
 
 def icl_table(numbers: Numbers) -> Table:
     """One row a model, data set and number of examples: mean and standard deviation over seeds."""
-    resolved = numbers.run.plan.resolved
 
     def metric(key: str, title: str, text: Callable[[float], str] = show.percent) -> list[Column]:
         def of(row: IclRow) -> Spread | None:
@@ -72,8 +69,7 @@ def icl_table(numbers: Numbers) -> Table:
         ]
 
     columns = [
-        Column("model", "Model", lambda row: row.model, lambda name: resolved.models[name].title),
-        Column("dataset", "Data set", lambda row: row.dataset, lambda name: resolved.datasets[name].title),
+        *cell_names(numbers.run.plan, lambda row: row)[:2],
         Column("examples", "Examples", lambda row: row.examples, show.count, numeric=True, emphasised=True),
         *metric(numbers.metric, em_title(numbers.k)),
         *(column for k in ks(numbers) if k != numbers.k for column in metric(f"em@{k}", em_title(k) if k == 1 else "")),
