@@ -225,7 +225,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "trials": {row.trial: steady(row.content()) for row in run.trials()},
         "reports": {(row.trial, row.report): steady(row.content()) for row in run.reports()},
         "order": [(row.trial, row.report) for row in run.reports()],
-        "selections": {cell.id: steady(run.selection(cell)) for cell in run.plan.cells},
+        "selections": {cell.id: steady(one.content()) for cell in run.plan.cells if (one := run.selection(cell))},
         "results": {str(path.relative_to(run.folder)): steady(content) for path, content in _results(run)},
         "tables": {path.name: _table(path) for path in sorted((run.report_folder / "tables").glob("*.csv"))},
     }

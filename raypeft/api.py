@@ -260,7 +260,7 @@ class Run:
 
     def icl(self) -> "pandas.DataFrame":
         """One row an in-context-learning run with a result: model, data set, examples, seed, metrics in percent."""
-        from raypeft.report.numbers.metrics import flatten
+        from raypeft.metrics import flatten
 
         return _frame(
             {**asdict(job), "items": result.items, **flatten(result.metrics)}

@@ -11,6 +11,7 @@ import typer
 from raypeft.cli.arguments import JsonOption, usable
 from raypeft.errors import UserError
 from raypeft.execution.guards import check_versions
+from raypeft.metrics import KS, flatten
 from raypeft.output.console import counting, echo, echo_json, echo_lines
 from raypeft.output.files import refuse_unwritable, write_json, write_lines
 from raypeft.runs.records import Prediction
@@ -41,7 +42,7 @@ def evaluate(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any key of the study")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Test a model, or an adapter made elsewhere, as a study tests its own: EM@k, CodeBLEU, chrF.
+    """Test a model, or an adapter made elsewhere, as a study tests its own, in every metric.
 
     The prompt is that of tuned models. In half precision, close candidates may change ranks with the batch size;
     --set training.precision=fp32 is exact.
@@ -119,13 +120,16 @@ def _resolved(
 
 def _lines(result: dict[str, Any]) -> list[str]:
     metrics = result["metrics"]
-    exact = [f"EM@{k} {metrics[f'em@{k}']:.2f}" for k in (1, 2, 5, 10) if f"em@{k}" in metrics]
+    from raypeft.metrics.entries import METRICS
+
+    found = flatten(metrics)
+    exact = [f"EM@{k} {metrics[f'em@{k}']:.2f}" for k in KS if f"em@{k}" in metrics]
+    others = [f"{one.heading} {value:.2f}" for key, one in METRICS.items() if (value := found.get(key)) is not None]
     return [
         f"Model      {result['model']} ({result['precision']})",
         f"Adapter    {result['adapter'] or 'none'}",
         f"Items      {metrics['items']} of {result['dataset']}'s {result['split']} split",
         f"Exact      {', '.join(exact)} (percent)",
-        f"CodeBLEU   {metrics['codebleu']['score']:.2f}, flat {metrics['codebleu_flat']['score']:.2f}",
-        f"chrF       {metrics['chrf']:.2f}",
+        f"Similarity {', '.join(others)} (percent)",
         f"Search     {result['beams']} beams, {result['candidates']} candidates, {result['seconds']:.0f} s",
     ]

@@ -75,6 +75,7 @@ def recommend(
 
 
 def _print(numbers: Numbers, found: "Recommendation", limits: "Limits") -> None:
+    from raypeft.metrics.entries import compared_metrics
     from raypeft.recommendation.wording import caveats, confidence, costs, title
 
     data = numbers.run.plan.resolved.datasets[found.test_set].title
@@ -87,9 +88,10 @@ def _print(numbers: Numbers, found: "Recommendation", limits: "Limits") -> None:
     else:
         point = show.hyperparameters(best.row.selection.point)
         interval = f" (95 % interval {show.interval(found.interval)})" if found.interval else ""
-        codebleu = best.row.metrics.get("codebleu")
         reached = f"EM@{numbers.k} {show.percent(best.value)} %{interval}"
-        reached += "" if codebleu is None else f", CodeBLEU {show.percent(codebleu)}"
+        for key, metric in compared_metrics().items():
+            if (value := best.row.metrics.get(key)) is not None:
+                reached += f", {metric.title} {metric.text(value)}"
         echo_lines([f"For {data}{within}: {title(numbers, best)}"])
         echo_lines([f"  with {point}"])
         echo_lines([f"  {reached} on {found.items} test items"])
@@ -132,6 +134,7 @@ def _print_table(numbers: Numbers, found: "Recommendation") -> None:
 
 
 def _content(numbers: Numbers, found: "Recommendation", limits: "Limits") -> dict[str, Any]:
+    from raypeft.metrics.entries import compared_metrics
     from raypeft.recommendation.wording import caveats, confidence
 
     def candidate(one: "Candidate") -> dict[str, Any]:
@@ -139,7 +142,7 @@ def _content(numbers: Numbers, found: "Recommendation", limits: "Limits") -> dic
             "cell": one.row.cell.id,
             "hyperparameters": one.row.selection.point,
             numbers.metric: one.value,
-            "codebleu": one.row.metrics.get("codebleu"),
+            **{key: one.row.metrics.get(key) for key in compared_metrics()},
             "memory_mib": one.memory_mib,
             "training_seconds": one.seconds,
             "trainable_parameters": one.trainable,

@@ -11,6 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from raypeft import __version__
 from raypeft.export.snippet import Snippet
+from raypeft.metrics import KS, flatten
+from raypeft.metrics.entries import METRICS, compared_metrics
 from raypeft.modeling.layout import NATIVE_CORES
 from raypeft.output.text import count, hyperparameters, loss, markdown, one_line, percent, printable
 from raypeft.runs.folder import Run
@@ -155,7 +157,9 @@ def _front(export: Export, title: str, tests: Mapping[str, Any]) -> dict[str, An
 
 
 def _result(task: str, dataset: DatasetEntry, name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    values = {f"EM@{k}": metrics.get(f"em@{k}") for k in (1, 10)} | {"CodeBLEU": metrics["codebleu"]["score"]}
+    found = flatten(metrics)
+    values = {f"EM@{k}": found.get(f"em@{k}") for k in (1, 10)}
+    values |= {one.title: found.get(key) for key, one in compared_metrics().items()}
     return {
         "task": {"type": task},
         "dataset": {"name": dataset.title, "type": dataset.hub or name, "split": "test"},
@@ -197,13 +201,10 @@ def _notes(export: Export) -> list[str]:
 
 
 def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    exact = [(f"EM@{k} (%)", percent(metrics[f"em@{k}"])) for k in (1, 2, 5, 10) if f"em@{k}" in metrics]
-    return [
-        *exact,
-        ("CodeBLEU", percent(metrics["codebleu"]["score"])),
-        ("CodeBLEU, flat", percent(metrics["codebleu_flat"]["score"])),
-        ("chrF", percent(metrics["chrf"])),
-    ]
+    found = flatten(metrics)
+    exact = [(f"EM@{k} (%)", percent(metrics[f"em@{k}"])) for k in KS if f"em@{k}" in metrics]
+    others = [(one.title, one.text(value)) for key, one in METRICS.items() if (value := found.get(key)) is not None]
+    return exact + others
 
 
 def _training(export: Export, selection: Selection) -> list[tuple[str, str]]:

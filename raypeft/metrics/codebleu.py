@@ -17,12 +17,11 @@ numbers were made and is the one to set beside them. What ``codebleu`` does othe
 - nothing is logged, and no input raises: an empty prediction scores 0, an empty one for an empty reference 100.
 
 All components are corpus-level: matches and totals are summed over the items before they are divided, so that the
-corpus score is not the mean of ``codebleu_items``. This module counts; ``composition`` divides.
+corpus score is not the mean of the items' own. This module counts; ``composition`` divides.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -30,76 +29,30 @@ import numpy as np
 from codebleu import bleu, weighted_ngram_match
 from codebleu.parser import remove_comments_and_docstrings
 
-from raypeft.metrics.composition import ORDERS, WIDTH, Array, compose, compose_flat
+from raypeft.metrics.composition import ORDERS, WIDTH, Array
 from raypeft.metrics.exact_match import normalise
 from raypeft.metrics.python_code import ascii_only, data_flow, subtrees, tokenize, without_comments
 
 
-@dataclass(frozen=True)
-class CodeBleu:
-    """A CodeBLEU score and its components, in percent.
-
-    Attributes:
-        score: the mean of the components (weights 0.25 four times; a component that does not exist is left out).
-        ngram: BLEU-4, a precision with brevity penalty.
-        weighted_ngram: the same n-grams as a recall, unigrams weighted 1 for keywords and 0.2 for others.
-        syntax: the share of the reference's subtrees that the prediction has.
-        dataflow: the share of the reference's data-flow edges that the prediction has; None when there are none.
-    """
-
-    score: float
-    ngram: float
-    weighted_ngram: float
-    syntax: float
-    dataflow: float | None
-
-
-def codebleu(references: Sequence[str], predictions: Sequence[str]) -> CodeBleu:
-    """Return corpus-level CodeBLEU of one prediction an item. No items give 0.
-
-    Raises:
-        ValueError: when there are not as many predictions as references.
-        UserError: when the installed ``tree-sitter-python`` does not fit ``codebleu``.
-    """
-    return corpus_score(codebleu_counts(references, predictions), compose)
-
-
-def codebleu_items(references: Sequence[str], predictions: Sequence[str]) -> list[float]:
-    """Return ``codebleu``'s score of each pair by itself, for statistics over items."""
-    return [float(score) for score in compose(codebleu_counts(references, predictions))[:, 0]]
-
-
-def codebleu_flat(references: Sequence[str], predictions: Sequence[str]) -> CodeBleu:
-    """Return corpus-level CodeBLEU the way the paper's replication package computes it. No items give 0.
-
-    Texts are flattened to one line by ``exact_match.normalise``, so that most code of several lines no longer parses;
-    tokens are words between white space; a corpus without data flow scores 0 there; and, as CodeXGLUE's evaluator
-    does for every language, Java's comments are removed (``//`` and all that follows it). Apart from the independence
-    of the hash seed, the components are the package's own.
-
-    Raises:
-        ValueError: when there are not as many predictions as references.
-        UserError: when the installed ``tree-sitter-python`` does not fit ``codebleu``.
-    """
-    return corpus_score(codebleu_flat_counts(references, predictions), compose_flat)
-
-
 def codebleu_counts(references: Sequence[str], predictions: Sequence[str]) -> Array:
-    """Return what ``codebleu`` counts in each pair: shape (items, WIDTH), columns as in ``composition``."""
+    """Return what ``codebleu`` counts in each pair: shape (items, WIDTH), columns as in ``composition``.
+
+    Raises:
+        ValueError: when there are not as many predictions as references.
+        UserError: when the installed ``tree-sitter-python`` does not fit ``codebleu``.
+    """
     return _rows(references, predictions, _count)
 
 
 def codebleu_flat_counts(references: Sequence[str], predictions: Sequence[str]) -> Array:
-    """Return what ``codebleu_flat`` counts in each pair, as ``codebleu_counts`` does."""
+    """Return what ``codebleu_flat`` counts in each pair, the way the paper's replication package does.
+
+    Texts are flattened to one line by ``exact_match.normalise``, so that most code of several lines no longer parses;
+    tokens are words between white space; a corpus without data flow scores 0 there; and, as CodeXGLUE's evaluator
+    does for every language, Java's comments are removed (``//`` and all that follows it). Apart from the independence
+    of the hash seed, the components are the package's own. Errors are those of ``codebleu_counts``.
+    """
     return _rows(list(map(normalise, references)), list(map(normalise, predictions)), _count_codexglue)
-
-
-def corpus_score(counts: Array, composition: Callable[[Array], Array]) -> CodeBleu:
-    """Return the score of a corpus from its items' counts."""
-    if not len(counts):
-        return CodeBleu(0.0, 0.0, 0.0, 0.0, 0.0)
-    score, ngram, weighted, syntax, dataflow = map(float, composition(counts.sum(axis=0)))
-    return CodeBleu(score, ngram, weighted, syntax, None if np.isnan(dataflow) else dataflow)
 
 
 def _rows(references: Sequence[str], predictions: Sequence[str], count: Callable[[str, str], Sequence[float]]) -> Array:

@@ -1,7 +1,7 @@
 """What each test item contributes to every metric: the ground of intervals and of comparisons on the same items."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,13 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from raypeft.metrics.chrf import chrf_counts, chrf_score
-from raypeft.metrics.composition import WIDTH, Array, compose, compose_flat
+from raypeft.metrics.composition import Array
+from raypeft.metrics.entries import METRICS
 from raypeft.metrics.exact_match import KS, ast_match_rank, exact_match, match_rank
 from raypeft.output.files import open_regular, write_bytes
 
 Ranks = NDArray[np.int64]
 
-CHRF_WIDTH = 18
 MOST_BYTES = 2**28
 """Of a file of scores when it is unpacked; a hundred thousand items take less."""
 
@@ -30,8 +29,8 @@ class ItemScores:
         ids: of the items; not necessarily unique.
         rank: of the first candidate that equals the reference, from 1; 0 where none does. Shape (items,).
         ast_rank: the same by syntax tree.
-        codebleu, codebleu_flat: counts, shape (items, ``composition.WIDTH``).
-        chrf: counts, shape (items, 18).
+        counts: what ``METRICS`` count, by key, each of shape (items, its width); a test that was measured before a
+            metric existed lacks it.
         candidates: largest number of candidates an item has.
         tokens: lengths in tokens by what was measured (prompt, reference, prediction), each of shape (items,); empty
             where nobody had a tokenizer.
@@ -40,9 +39,7 @@ class ItemScores:
     ids: tuple[str, ...]
     rank: Ranks
     ast_rank: Ranks
-    codebleu: Array
-    codebleu_flat: Array
-    chrf: Array
+    counts: Mapping[str, Array]
     candidates: int
     tokens: Mapping[str, Ranks] = field(default_factory=dict)
 
@@ -61,17 +58,13 @@ class ItemScores:
 
     def block(self) -> dict[str, Any]:
         """The metrics of the whole test, as ``raypeft.metrics.score`` returns them."""
-        from raypeft.metrics.codebleu import corpus_score
-
         text = exact_match([int(rank) or None for rank in self.rank], self.ks)
         tree = exact_match([int(rank) or None for rank in self.ast_rank], self.ks)
         return {
             "items": len(self),
             **{f"em@{k}": percent for k, percent in text.items()},
             **{f"em_ast@{k}": percent for k, percent in tree.items()},
-            "codebleu": asdict(corpus_score(self.codebleu, compose)),
-            "codebleu_flat": asdict(corpus_score(self.codebleu_flat, compose_flat)),
-            "chrf": float(chrf_score(self.chrf.sum(axis=0))),
+            **{key: METRICS[key].block(counts) for key, counts in self.counts.items()},
         }
 
     def save(self, path: Path, predictions: str | None = None) -> None:
@@ -81,7 +74,8 @@ class ItemScores:
             path: the file.
             predictions: SHA-256 of the file of predictions that was measured, which the archive then belongs to.
         """
-        arrays: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "tokens"}
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in ("ids", "rank", "ast_rank", "candidates")}
+        arrays.update(self.counts)
         if predictions is not None:
             arrays["predictions"] = predictions
         arrays.update({f"tokens_{name}": lengths for name, lengths in self.tokens.items()})
@@ -114,7 +108,9 @@ class ItemScores:
                 ids=tuple(map(str, arrays["ids"])),
                 candidates=int(arrays["candidates"]),
                 tokens=tokens,
-                **{name: arrays[name] for name in ("rank", "ast_rank", "codebleu", "codebleu_flat", "chrf")},
+                rank=arrays["rank"],
+                ast_rank=arrays["ast_rank"],
+                counts={key: arrays[key] for key in METRICS if key in arrays},
             )
             whose = str(arrays.get("predictions", predictions))
             consistent = scores._fits_together()
@@ -127,12 +123,11 @@ class ItemScores:
     def _fits_together(self) -> bool:
         """Whether there is a finite number for every item."""
         items = len(self)
-        counts = {"codebleu": WIDTH, "codebleu_flat": WIDTH, "chrf": CHRF_WIDTH}
         ranks = (self.rank, self.ast_rank, *self.tokens.values())
         return (
             all(one.shape == (items,) and np.issubdtype(one.dtype, np.integer) and (one >= 0).all() for one in ranks)
-            and all(getattr(self, name).shape == (items, width) for name, width in counts.items())
-            and all(np.isfinite(getattr(self, name)).all() for name in counts)
+            and all(counts.shape == (items, METRICS[key].width) for key, counts in self.counts.items())
+            and all(np.isfinite(counts).all() for counts in self.counts.values())
             and 0 <= max(self.rank.max(initial=0), self.ast_rank.max(initial=0)) <= self.candidates
         )
 
@@ -145,7 +140,7 @@ def measure(
 ) -> ItemScores:
     """Return what every item contributes to every metric.
 
-    CodeBLEU and chrF are of an item's first candidate; an item without candidates counts as an empty prediction.
+    All but EM@k is of an item's first candidate; an item without candidates counts as an empty prediction.
 
     Args:
         ids: of the items.
@@ -157,17 +152,13 @@ def measure(
         ValueError: when the numbers of ids, references and lists of candidates differ.
         UserError: when the installed ``tree-sitter-python`` does not fit ``codebleu``.
     """
-    from raypeft.metrics.codebleu import codebleu_counts, codebleu_flat_counts
-
     items = list(zip(ids, references, candidates, strict=True))
     predictions = [ranked[0] if ranked else "" for ranked in candidates]
     return ItemScores(
         ids=tuple(ids),
         rank=_ranks([match_rank(reference, ranked) for _, reference, ranked in items]),
         ast_rank=_ranks([ast_match_rank(reference, ranked) for _, reference, ranked in items]),
-        codebleu=codebleu_counts(references, predictions),
-        codebleu_flat=codebleu_flat_counts(references, predictions),
-        chrf=chrf_counts(references, predictions),
+        counts={key: metric.count(references, predictions) for key, metric in METRICS.items()},
         candidates=max(map(len, candidates), default=0),
         tokens={name: np.array(lengths, dtype=np.int64) for name, lengths in (tokens or {}).items()},
     )

@@ -1,24 +1,20 @@
 """Python source as the parts of CodeBLEU read it: tokens, code without comments, data flow.
 
-Grammar and data-flow extraction are those of the ``codebleu`` package. Nothing here fails on text that is not Python.
+The grammar is that of the ``codebleu`` package, and so are the rules of data flow. Nothing here fails on text that is
+not Python.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
-from types import FunctionType
-from typing import Any
 
 import tree_sitter_python
 from codebleu import dataflow_match
 from tree_sitter import Language, Node, Parser
 
 from raypeft.errors import UserError
-
-_Tokens = dict[Any, tuple[int, str]]
-_States = dict[str, list[int]]
-_Flow = tuple[list[Any], _States]
+from raypeft.metrics.data_flow import DataFlow
 
 _TOKEN = re.compile(
     r"""
@@ -113,39 +109,15 @@ def data_flow(code: str) -> list[tuple[str, str, tuple[str, ...]]]:
     ``codebleu`` lists the sources of a merged edge in the order of a set of strings, which changes with Python's hash
     seed and with it the numbering and the score. Here they are in the order of the source text. Only a list without
     repetitions can come from a set; any other is already in order. Nor does the time double with every further
-    level of nested loops as it does there, see ``_extractor``.
+    level of nested loops as it does there, see ``DataFlow``.
     """
-    flow = dataflow_match.get_data_flow(code, [_parser(), _extractor()])
+    flow = dataflow_match.get_data_flow(code, [_parser(), DataFlow()])
     names = {index: name for name, index, *_ in flow}
     ordered = [
         (name, index, relation, _by_position(sources, indices, names), indices)
         for name, index, relation, sources, indices in flow
     ]
     return [(name, relation, tuple(s)) for name, relation, s in dataflow_match.normalize_dataflow(ordered)]
-
-
-def _extractor() -> Callable[[Node, _Tokens, _States], _Flow]:
-    """Return ``codebleu``'s extraction of data flow, which goes through the same loop once.
-
-    That goes through the body of a loop twice, and so through the innermost of n loops 2 ** n times, although all but
-    the first times start from the same variables in the same states and end with the same edges. Here the function
-    that it calls itself by remembers the loops. The edges are the same.
-    """
-    known: dict[tuple[object, ...], _Flow] = {}
-    original = dataflow_match.DFG_python
-
-    def extract(node: Node, tokens: _Tokens, states: _States) -> _Flow:
-        if node.type not in ("for_statement", "while_statement"):
-            return plain(node, tokens, states)
-        start = tuple((name, *indices) for name, indices in sorted(states.items()))
-        key = (node.type, node.start_byte, node.end_byte, start)
-        if key not in known:
-            known[key] = plain(node, tokens, states)
-        edges, after = known[key]
-        return edges, after.copy()
-
-    plain = FunctionType(original.__code__, {**original.__globals__, original.__name__: extract})
-    return extract
 
 
 def _by_position(sources: list[str], indices: Sequence[int], names: dict[int, str]) -> list[str]:

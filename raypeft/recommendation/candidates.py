@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from raypeft.metrics.entries import compared_metrics
 from raypeft.output.text import hyperparameters, loss, mebibytes
 from raypeft.report.numbers.cells import CellRow
 from raypeft.report.numbers.gather import Numbers
@@ -42,10 +43,10 @@ class Candidate:
 
     def dominates(self, other: "Candidate") -> bool:
         """Whether it is nowhere worse than another and somewhere better: Pareto's order."""
-        own, others = self._merits(), other._merits()
+        own, others = self._upward(), other._upward()
         return own != others and all(mine >= theirs for mine, theirs in zip(own, others, strict=True))
 
-    def _merits(self) -> tuple[float, ...]:
+    def _upward(self) -> tuple[float, ...]:
         memory = float("inf") if self.memory_mib is None else self.memory_mib
         return (self.value, -memory, -self.seconds, -float(self.trainable))
 
@@ -88,8 +89,13 @@ def sort_out(numbers: Numbers, rows: Sequence[CellRow], limits: Limits) -> tuple
         else:
             fitting.append(candidate)
     order = {row.name: place for place, row in enumerate(rows)}
-    fitting.sort(key=lambda one: (-one.value, -(one.row.metrics.get("codebleu") or 0.0), order[one.row.name]))
+    fitting.sort(key=lambda one: (-one.value, *_downward(one), order[one.row.name]))
     return fitting, left_out
+
+
+def _downward(candidate: Candidate) -> list[float]:
+    """What decides between equal EM@k, the lower the better."""
+    return [-metric.upward(candidate.row.metrics.get(key)) for key, metric in compared_metrics().items()]
 
 
 def pareto(candidates: Sequence[Candidate]) -> list[Candidate]:

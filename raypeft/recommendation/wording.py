@@ -97,9 +97,8 @@ def _against_icl(numbers: Numbers, found: Recommendation) -> str:
     if found.icl is None:
         return "The study has no result of in-context learning, the way without training, to compare with."
     row, value = found.icl
-    examples = f"{row.examples} example{'' if row.examples == 1 else 's'}"
     model = numbers.run.plan.resolved.models[row.model].title
-    reached = f"In-context learning with {examples} on {model} reaches {percent(value)} % without training"
+    reached = f"In-context learning with {row.shots} on {model} reaches {percent(value)} % without training"
     if value < found.best.value:
         return f"{reached}; raypeft report shows the test of that difference."
     return f"{reached}, which is not less: training may not be worth it here."

@@ -148,6 +148,7 @@ def test_the_card_has_the_numbers_and_the_licence(run: Run, tmp_path: Path) -> N
         ("EM@1", 12.5),
         ("EM@10", 37.5),
         ("CodeBLEU", 61.25),
+        ("chrF", 50.0),
     ]
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "| EM@10 (%) | 37.5 |" in text and "On the 160 items of Snippets's test split" in text

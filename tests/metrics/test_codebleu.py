@@ -12,8 +12,9 @@ from codebleu import calc_codebleu
 
 from raypeft.errors import UserError
 from raypeft.metrics import python_code
-from raypeft.metrics.codebleu import _count_codexglue, _rows, codebleu, codebleu_flat, codebleu_items, corpus_score
-from raypeft.metrics.composition import compose_flat
+from raypeft.metrics.codebleu import _count_codexglue, _rows
+from raypeft.metrics.entries import METRICS
+from tests.metrics.measured import codebleu, codebleu_flat, codebleu_items
 
 PAIRS = [
     ("total = sum(x * w for x, w in pairs)", "total = sum(a * b for a, b in items)"),
@@ -126,7 +127,7 @@ def test_nothing_is_logged(caplog):
 
 def test_score_is_independent_of_the_hash_seed():
     program = """
-from raypeft.metrics.codebleu import codebleu, codebleu_flat
+from tests.metrics.measured import codebleu, codebleu_flat
 pairs = [
     ("for i in range(n):\\n    x = x + i * y", "for i in range(n):\\n    x = i * y + x"),
     ("for a, b in zip(p, q):\\n    t = t + a * b + c", "for a, b in zip(p, q):\\n    t = a * b + t + c"),
@@ -195,7 +196,7 @@ class TestAgainstTheEvaluator:
     def test_on_the_packages_own_cases(self, prediction, reference, expected):
         # These texts keep their line breaks, which codebleu_flat would take out.
         counts = _rows([reference], [prediction], _count_codexglue)
-        _, *parts, dataflow = astuple(corpus_score(counts, compose_flat))
+        _, *parts, dataflow = METRICS["codebleu_flat"].block(counts).values()
         assert sum([*parts, dataflow or 100]) / 400 == pytest.approx(expected, abs=0.01)
 
 

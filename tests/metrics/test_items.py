@@ -8,9 +8,9 @@ from sacrebleu.metrics import CHRF
 
 from raypeft.metrics import score
 from raypeft.metrics.chrf import chrf_counts, chrf_score
-from raypeft.metrics.codebleu import codebleu_items
 from raypeft.metrics.composition import compose
 from raypeft.metrics.items import ItemScores, measure
+from tests.metrics.measured import codebleu_items
 
 REFERENCES = ["x = a + b", "sorted(a, reverse=True)", "print('größe')", "", "for i in a:\n    b(i)"]
 CANDIDATES = [["x = a", "x = a + b"], ["sorted( a, reverse = True )"], [], ["", "y"], ["for i in a: b(i)", "c"]]
@@ -32,7 +32,7 @@ def test_ranks_and_hits(items: ItemScores) -> None:
 def test_they_add_up_to_the_metrics(items: ItemScores) -> None:
     assert items.block() == score(REFERENCES, CANDIDATES)
     predictions = [ranked[0] if ranked else "" for ranked in CANDIDATES]
-    assert compose(items.codebleu)[:, 0] == pytest.approx(codebleu_items(REFERENCES, predictions))
+    assert compose(items.counts["codebleu"])[:, 0] == pytest.approx(codebleu_items(REFERENCES, predictions))
 
 
 def test_chrf_is_sacrebleus() -> None:
@@ -49,8 +49,10 @@ def test_they_are_kept_in_a_file(items: ItemScores, tmp_path: Path) -> None:
     kept = ItemScores.load(path)
     assert kept.ids == items.ids and kept.block() == items.block()
     assert kept.tokens["prompt"].tolist() == [3, 4, 5, 6, 7]
-    for name in ("rank", "ast_rank", "codebleu", "codebleu_flat", "chrf"):
+    for name in ("rank", "ast_rank"):
         assert np.array_equal(getattr(kept, name), getattr(items, name))
+    for name in ("codebleu", "codebleu_flat", "chrf"):
+        assert np.array_equal(kept.counts[name], items.counts[name])
 
 
 def test_a_damaged_file_is_noticed(items: ItemScores, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from codebleu import dataflow_match
 
 from raypeft.metrics import python_code
+from raypeft.metrics.data_flow import DataFlow
 
 
 def test_tokens_of_code_that_breaks_off():
@@ -89,7 +90,7 @@ def upstream_flow(code):
 @pytest.mark.parametrize("depth", [1, 3, 6, 8])
 def test_loops_that_are_gone_through_once_have_the_same_edges(depth):
     code = nested_loops(depth)
-    found = dataflow_match.get_data_flow(code, [python_code._parser(), python_code._extractor()])
+    found = dataflow_match.get_data_flow(code, [python_code._parser(), DataFlow()])
     assert found == upstream_flow(code)
     assert len(found) >= 5 * (depth - 1)
 
@@ -103,5 +104,5 @@ def test_deeply_nested_loops_come_to_an_end():
 def test_edges_of_real_code_are_the_packages(shared_data, dataset):
     for line in (shared_data / dataset / "test.jsonl").open(encoding="utf-8"):
         code = json.loads(line)["cmd"]
-        found = dataflow_match.get_data_flow(code, [python_code._parser(), python_code._extractor()])
+        found = dataflow_match.get_data_flow(code, [python_code._parser(), DataFlow()])
         assert found == upstream_flow(code)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from raypeft.metrics import score
-from raypeft.metrics.chrf import chrf
+from tests.metrics.measured import chrf
 
 
 def test_every_metric_of_two_items():

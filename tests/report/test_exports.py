@@ -45,7 +45,7 @@ def test_page_csv_latex_json_and_parquet_agree(compared: Run) -> None:
     in_latex = latex_rows((folder / "tables" / "cells.tex").read_text(encoding="utf-8"))
     tidy = pq.read_table(folder / "results.parquet").to_pylist()
     assert len(in_json["cells"]) == len(in_csv) == len(on_page) == len(in_latex) == 3
-    shown = {"em@10": "EM@10", "em@1": "EM@1", "codebleu": "CodeBLEU", "codebleu_flat": "flat"}
+    shown = {"em@10": "EM@10", "em@1": "EM@1", "codebleu": "CodeBLEU", "codebleu_flat": "flat", "chrf": "chrF"}
     for one, row, cells, latex in zip(in_json["cells"], in_csv, on_page, in_latex, strict=True):
         for key, title in shown.items():
             (number,) = (

@@ -53,6 +53,8 @@ def test_cells_in_markdown_are_rounded_and_the_best_bold(partial: Run) -> None:
         "EM@1": "30.0",
         "CodeBLEU": "62.5",
         "CodeBLEU, 95 %": "–",
+        "chrF": "50.0",
+        "chrF, 95 %": "–",
         "flat": "60.0",
         "Validation loss": "0.750",
         "Selected hyperparameters": "r = 64, lora_alpha = 128, lora_dropout = 0.1, learning_rate = 0.002",

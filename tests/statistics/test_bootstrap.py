@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from raypeft.metrics.codebleu import codebleu, codebleu_counts
+from raypeft.metrics.codebleu import codebleu_counts
 from raypeft.metrics.composition import WIDTH, compose
 from raypeft.statistics import Bootstrap, Interval, Sampled, exact_share
+from tests.metrics.measured import codebleu
 
 CODE = [
     ("x = a + b", "x = a + c"),

@@ -35,8 +35,8 @@ def draw_comparison(
         _icl(axes, place, icl, pair.metric)
     if (best := pair.best_icl) is not None:
         axes.axvline(best.metrics[pair.metric].mean, color=palette.ORANGE, linewidth=1, linestyle=(0, (3, 2)), zorder=0)
-    labels = [_shortened(titles[cell.cell.technique]) for cell in pair.cells]
-    labels += [f"ICL, {row.examples} example{'' if row.examples == 1 else 's'}" for row in pair.icl]
+    labels = [palette.shortened(titles[cell.cell.technique], _LONGEST_TITLE) for cell in pair.cells]
+    labels += [f"ICL, {row.shots}" for row in pair.icl]
     axes.set_yticks(range(rows), labels)
     best_rows = [cell.best for cell in pair.cells] + [icl.best for icl in pair.icl]
     for label, bold in zip(axes.get_yticklabels(), best_rows, strict=True):
@@ -74,10 +74,6 @@ def _icl(axes: Axes, place: int, row: IclRow, metric: str) -> None:
 
 def _label(axes: Axes, place: int, end: float, text: str, **looks: Any) -> None:
     axes.annotate(text, (end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9, **looks)
-
-
-def _shortened(title: str) -> str:
-    return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
 
 
 def _weight(bold: bool) -> str:

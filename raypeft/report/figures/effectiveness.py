@@ -30,7 +30,7 @@ def draw_over_k(pair: Pair, ks: Sequence[int], titles: Mapping[str, str]) -> Fig
     if (best := pair.best_icl) is not None:
         spreads = [best.metrics.get(f"em@{k}") for k in ks]
         values = [spread.mean for spread in spreads if spread]
-        label = f"ICL, {best.examples} example{'' if best.examples == 1 else 's'}"
+        label = f"ICL, {best.shots}"
         axes.plot(
             ks[: len(values)], values, color=palette.MUTED, linestyle=(0, (3, 2)), marker="d", markersize=5, label=label
         )
@@ -88,15 +88,17 @@ def draw_heat_map(rows: Sequence[CellRow], metric: str, label: str, titles: Mapp
             )
             ink = _ON_LIGHT if scale(value) > 0.55 else _ON_DARK
             axes.text(x, y, percent(value), ha="center", va="center", color=ink)
+    short = {name: palette.shortened(titles[name], _LONGEST_TITLE) for name in (*models, *techniques)}
     axes.set_xlim(-0.5, len(models) - 0.5)
     axes.set_ylim(len(techniques) - 0.5, -0.5)
-    axes.set_xticks(range(len(models)), [_shortened(titles[name]) for name in models], rotation=30, ha="right")
-    axes.set_yticks(range(len(techniques)), [_shortened(titles[name]) for name in techniques])
+    axes.set_xticks(
+        range(len(models)),
+        [short[name] for name in models],
+        rotation=30,
+        ha="right",
+    )
+    axes.set_yticks(range(len(techniques)), [short[name] for name in techniques])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(label, fontsize=10)
     return figure
-
-
-def _shortened(title: str) -> str:
-    return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"

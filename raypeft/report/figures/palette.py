@@ -63,6 +63,11 @@ def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {name: (COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]) for place, name in enumerate(names)}
 
 
+def shortened(title: str, longest: int) -> str:
+    """A title that fits beside an axis."""
+    return title if len(title) <= longest else f"{title[: longest - 1]}…"
+
+
 def log_ticks(axis: Axis, *, suffixes: bool = False) -> None:
     """Plain numbers on a logarithmic axis, with k, M and G where wanted; matplotlib's own are formulas."""
     low, high = sorted(axis.get_view_interval())

@@ -54,7 +54,8 @@ def read_importance(run: Run, cells: Sequence[Cell]) -> list[Importance]:
 def _read_importance(run: Run, cells: Sequence[Cell]) -> Iterator[Importance]:
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(run.optuna_file)))
     for study in storage.get_all_studies():
-        trials = [trial for one in storage.get_all_trials(study._study_id, deepcopy=False) if (trial := _ended(one))]
+        recorded = storage.get_all_trials(storage.get_study_id_from_name(study.study_name), deepcopy=False)
+        trials = [trial for one in recorded if (trial := _ended(one))]
         if study.study_name in {cell.id for cell in cells} and len(trials) >= ENOUGH:
             yield Importance(Cell.parse(study.study_name), len(trials), _importance(trials))
 

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from raypeft.metrics import flatten
 from raypeft.output.text import counts, last_line
-from raypeft.report.numbers.metrics import Metrics, flatten
 from raypeft.report.numbers.trials import Trial
 from raypeft.runs.folder import Run
 from raypeft.runs.records import Selection, State
 from raypeft.spec.plan import Cell
+
+Metrics = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class CellRow:
         note: why numbers are missing; for a tested cell what is damaged, or the run it was taken over from, if any.
         error: traceback of a failed test.
         selection: what was selected; without a trial where nothing was.
-        metrics: `em@k`, `codebleu`, `codebleu_flat` and `chrf` of the test, in percent.
+        metrics: `em@k` and those of `METRICS`, of the test, in percent.
         items: test items.
         trials: number of trials by state.
         against_icl: points of EM@k above the best number of examples in the prompt.

@@ -12,7 +12,6 @@ if TYPE_CHECKING:  # scipy takes a second to import, and reading what was found 
     from raypeft.statistics import Interval
 
 ALPHA = 0.05
-CODEBLEU = "codebleu"
 
 Key = str | tuple[str, str, int]
 
@@ -22,7 +21,7 @@ class Comparison:
     """Two systems on the same test items.
 
     Attributes:
-        metric: `em@k` or `codebleu`.
+        metric: `em@k` or one of `METRICS`.
         first: a tested cell.
         second: another, or in-context learning with some number of examples.
         items: test items of both.
@@ -30,7 +29,7 @@ class Comparison:
         interval: of that difference.
         p: of the test, not corrected.
         corrected: p corrected by Holm within the family of all comparisons of the study in this metric.
-        effect: odds ratio for EM@k, Cliff's delta for CodeBLEU.
+        effect: as the metric's test has it, such as an odds ratio.
     """
 
     metric: str
@@ -82,18 +81,19 @@ class Evidence:
 
 def key_of(row: CellRow | IclRow) -> Key:
     """What a row is known by: a cell and test set by name, in-context learning by model, data set and examples."""
-    return row.name if isinstance(row, CellRow) else (row.model, row.dataset, row.examples)
+    return row.name if isinstance(row, CellRow) else row.key
 
 
 def _reversed(found: Comparison) -> Comparison:
+    from raypeft.metrics.entries import paired_test  # loads NumPy, which reading what was found does without
+
     assert isinstance(found.second, CellRow)
     interval = found.interval and replace(found.interval, low=-found.interval.high, high=-found.interval.low)
-    effect = -found.effect if found.metric == CODEBLEU else 1 / found.effect
     return replace(
         found,
         first=found.second,
         second=found.first,
         difference=-found.difference,
         interval=interval,
-        effect=effect,
+        effect=paired_test(found.metric).reverse(found.effect),
     )

@@ -40,12 +40,6 @@ class Pair:
         return [row for row in self.cells if row.metrics.get(self.metric) is not None]
 
     @property
-    def runner_up(self) -> CellRow | None:
-        """The best of the other techniques."""
-        others = [row for row in self.measured if not row.best]
-        return max(others, key=lambda row: row.metrics[self.metric] or 0.0, default=None)
-
-    @property
     def best_icl(self) -> IclRow | None:
         """The best number of examples."""
         return next((row for row in self.icl if row.best), None)

@@ -2,12 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, stdev
 
+from raypeft.metrics import flatten
 from raypeft.output.text import last_line
-from raypeft.report.numbers.metrics import Spread, flatten
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import IclJob
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation (n - 1) of one metric over seeds; one value has no deviation."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean."""
+        return fmean(self.values)
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation."""
+        return stdev(self.values) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -41,8 +58,13 @@ class IclRow:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """Model, data set and number of examples."""
+        """What it is known by: model, data set and number of examples."""
         return self.model, self.dataset, self.examples
+
+    @property
+    def shots(self) -> str:
+        """The number of examples in words."""
+        return f"{self.examples} example{'' if self.examples == 1 else 's'}"
 
 
 def read_icl(run: Run, metric: str) -> list[IclRow]:

@@ -5,32 +5,29 @@ family: Holm's correction keeps the chance that a report claims any difference i
 five percent.
 
 - EM@k: McNemar's exact test, matched odds ratio.
-- CodeBLEU: Wilcoxon's signed-rank test of the items' own scores, Cliff's delta. The difference and its interval are of
-  the corpus-level score, from the resampled counts of the items.
+- Each of `METRICS` that is compared: its test of the items' own scores. The difference and its interval are of the
+  corpus-level score, from the resampled counts of the items.
 - Against in-context learning a difference has to show against every seed, in the same direction: the p-value is the
   largest of the seeds', the effect their median.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raypeft.metrics.chrf import chrf_score
-from raypeft.metrics.composition import WIDTH, Array, compose, compose_flat
+from raypeft.metrics.entries import METRICS, Metric, compared_metrics, paired_test
 from raypeft.metrics.items import ItemScores
 from raypeft.report.numbers.cells import CellRow
 from raypeft.report.numbers.contrasts import contrasts
-from raypeft.report.numbers.evidence import CODEBLEU, Comparison, Evidence, Key, key_of
+from raypeft.report.numbers.evidence import Comparison, Evidence, Key, key_of
 from raypeft.report.numbers.gather import Numbers
 from raypeft.report.numbers.icl import IclRow
 from raypeft.report.numbers.scores import read_scores
-from raypeft.spec.plan import IclJob
-from raypeft.statistics import Bootstrap, Interval, Sampled, exact_share, holm, mcnemar, wilcoxon
+from raypeft.statistics import Bootstrap, Interval, Sampled, exact_share, holm
 from raypeft.statistics.bootstrap import Statistic
 
 SEED = 42
@@ -50,19 +47,16 @@ class _System:
     sampled: Mapping[str, Sampled]
     intervals: Mapping[str, Interval]
 
-    @cached_property
-    def codebleu(self) -> list[Array]:
-        """Scores of the single items in every run."""
-        return [compose(run.codebleu)[:, 0] for run in self.runs]
-
     def outcomes(self, metric: str) -> Sequence[NDArray[Any]]:
         """What is compared of the single items in every run: their score, or whether the reference is found."""
-        return self.codebleu if metric == CODEBLEU else [run.hits(int(metric.removeprefix("em@"))) for run in self.runs]
+        if metric in METRICS:
+            return [METRICS[metric].score(run.counts[metric]) for run in self.runs]
+        return [run.hits(int(metric.removeprefix("em@"))) for run in self.runs]
 
 
 def weigh(numbers: Numbers) -> Numbers:
     """The numbers with their evidence, from the items of every test; what has no predictions is left out."""
-    compared = (numbers.metric, CODEBLEU)
+    compared = (numbers.metric, *compared_metrics())
     resamples: dict[int, Bootstrap] = {}
     systems: dict[Key, _System] = {}
     rows: list[CellRow | IclRow] = [*numbers.cells, *numbers.icl]
@@ -90,7 +84,7 @@ def _system(
     if items not in resamples:
         resamples[items] = Bootstrap(items, SEED)
     each = [_sample(resamples[items], scores) for scores in runs]
-    sampled = {name: Sampled.mean([one[name] for one in each]) for name in each[0]}
+    sampled = {name: Sampled.mean([one[name] for one in each]) for name in each[0] if all(name in one for one in each)}
     return _System(row, runs, {name: sampled[name] for name in compared if name in sampled}, _intervals(sampled, items))
 
 
@@ -98,35 +92,35 @@ def _runs(numbers: Numbers, row: CellRow | IclRow) -> list[ItemScores | None]:
     run = numbers.run
     if isinstance(row, CellRow):
         return [read_scores(run, run.predictions_file(row.cell, row.test_set))] if row.state == "tested" else []
-    jobs = [job for job in run.plan.icl_jobs if (job.model, job.dataset, job.examples) == key_of(row)]
-    return [_icl_scores(numbers, job) for job in jobs if run.icl(job)]
-
-
-def _icl_scores(numbers: Numbers, job: IclJob) -> ItemScores | None:
-    return read_scores(numbers.run, numbers.run.icl_file(job).with_suffix(".jsonl"))
+    jobs = [job for job in run.plan.icl_jobs if (job.model, job.dataset, job.examples) == row.key]
+    return [read_scores(run, run.icl_file(job).with_suffix(".jsonl")) for job in jobs if run.icl(job)]
 
 
 def _sample(resamples: Bootstrap, scores: ItemScores) -> dict[str, Sampled]:
     names = [f"em@{k}" for k in scores.ks] + [f"em_ast@{k}" for k in scores.ks]
     hits = [scores.hits(k) for k in scores.ks] + [scores.hits(k, tree=True) for k in scores.ks]
-    columns = np.column_stack([scores.codebleu, scores.codebleu_flat, scores.chrf, *hits])
-    first = 2 * WIDTH + scores.chrf.shape[1]
-    statistics = {name: _percent(first + place) for place, name in enumerate(names)}
-    statistics[CODEBLEU] = lambda sums: compose(sums[..., :WIDTH])[..., 0]
-    statistics["codebleu_flat"] = lambda sums: compose_flat(sums[..., WIDTH : 2 * WIDTH])[..., 0]
-    statistics["chrf"] = lambda sums: chrf_score(sums[..., 2 * WIDTH : first])
-    return resamples.sample(columns, statistics)
+    statistics = {name: _percent(place) for place, name in enumerate(names, start=1)}
+    first = 1 + len(names)
+    for key, counts in scores.counts.items():
+        statistics[key] = _score(METRICS[key], first)
+        first += counts.shape[1]
+    return resamples.sample(np.column_stack([np.ones(len(scores)), *hits, *scores.counts.values()]), statistics)
 
 
 def _percent(column: int) -> Statistic:
+    """The share of items, which the first column counts."""
     return lambda sums: 100 * sums[..., column] / np.maximum(sums[..., 0], 1)
+
+
+def _score(metric: Metric, first: int) -> Statistic:
+    return lambda sums: metric.score(sums[..., first : first + metric.width])
 
 
 def _intervals(metrics: Mapping[str, Sampled], items: int) -> dict[str, Interval]:
     intervals = {}
     for name, sampled in metrics.items():
         interval = sampled.interval()
-        if interval is None and name.startswith("em") and sampled.value in (0.0, 100.0):
+        if interval is None and name not in METRICS and sampled.value in (0.0, 100.0):
             share = exact_share(items if sampled.value else 0, items)
             interval = Interval(100 * share.low, 100 * share.high)
         if interval is not None:
@@ -136,7 +130,7 @@ def _intervals(metrics: Mapping[str, Sampled], items: int) -> dict[str, Interval
 
 def _compare(metric: str, row: CellRow, first: _System, second: _System) -> Comparison:
     difference = first.sampled[metric] - second.sampled[metric]
-    own, test = first.outcomes(metric)[0], wilcoxon if metric == CODEBLEU else mcnemar
+    own, test = first.outcomes(metric)[0], paired_test(metric).run
     tests = [test(own, other) for other in second.outcomes(metric)]
     gaps = [float(own.mean() - other.mean()) for other in second.outcomes(metric)]
     agree = min(gaps) > 0 or max(gaps) < 0

@@ -89,8 +89,8 @@ def _systems(numbers: Numbers) -> Iterator[_System]:
         if icl.best and icl.seeds:
             job = next(job for job in jobs if job.seed == icl.seeds[0])
             if rows := run.predictions(run.icl_file(job).with_suffix(".jsonl")):
-                examples = f"{icl.examples} example{'' if icl.examples == 1 else 's'}, seed {job.seed}"
-                yield _System(f"{resolved.models[icl.model].title}, ICL with {examples}", icl.dataset, rows)
+                title = f"{resolved.models[icl.model].title}, ICL with {icl.shots}, seed {job.seed}"
+                yield _System(title, icl.dataset, rows)
 
 
 def _cost(row: Prediction) -> int:

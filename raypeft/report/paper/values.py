@@ -7,9 +7,8 @@ from functools import cache, cached_property
 from statistics import fmean
 from typing import Any
 
-from raypeft.report.numbers.cells import CellRow
+from raypeft.report.numbers.cells import CellRow, Metrics
 from raypeft.report.numbers.gather import Numbers
-from raypeft.report.numbers.metrics import Metrics
 from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.loading import PACKAGE, read_yaml
 from raypeft.spec.plan import Cell

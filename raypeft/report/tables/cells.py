@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from raypeft.metrics.entries import METRICS, compared_metrics
 from raypeft.output import text as show
 from raypeft.report.numbers.cells import CellRow
 from raypeft.report.numbers.gather import Numbers
@@ -26,9 +27,9 @@ def cell_table(numbers: Numbers) -> Table:
     def selected(key: str) -> Callable[[CellRow], Any]:
         return lambda row: getattr(row.selection, key)
 
-    def metric(key: str, title: str) -> Column:
+    def metric(key: str, title: str, text: Callable[[float], str] = show.percent) -> Column:
         best = key == numbers.metric
-        return Column(key, title, lambda row: row.metrics.get(key), show.percent, numeric=True, emphasised=best)
+        return Column(key, title, lambda row: row.metrics.get(key), text, numeric=True, emphasised=best)
 
     def chosen(row: CellRow) -> str | None:
         return point_text(numbers, row.cell, row.selection.point) if row.selection.trial else None
@@ -43,12 +44,14 @@ def cell_table(numbers: Numbers) -> Table:
         *(column for k in ks(numbers) if k != numbers.k for column in bounds_of(numbers, f"em@{k}")),
         *(metric(f"em_ast@{k}", "") for k in ks(numbers)),
         *(column for k in ks(numbers) for column in bounds_of(numbers, f"em_ast@{k}")),
-        metric("codebleu", "CodeBLEU"),
-        *bounds_of(numbers, "codebleu", "CodeBLEU, 95 %"),
-        metric("codebleu_flat", "flat"),
-        *bounds_of(numbers, "codebleu_flat"),
-        metric("chrf", ""),
-        *bounds_of(numbers, "chrf"),
+        *(
+            column
+            for key, one in METRICS.items()
+            for column in (
+                metric(key, one.heading, one.text),
+                *bounds_of(numbers, key, f"{one.heading}, 95 %" if one.test else ""),
+            )
+        ),
         Column("validation_loss", "Validation loss", selected("validation_loss"), show.loss, numeric=True),
         Column("validation_em@10", "", selected("em10")),
         Column("hyperparameters", "", selected("hyperparameters")),
@@ -70,10 +73,12 @@ def cell_table(numbers: Numbers) -> Table:
     ]
     em = em_title(numbers.k)
     above = f"Above ICL: points of {em} above the best number of examples in the prompt. " if numbers.icl else ""
+    compared = [one.title for one in compared_metrics().values()]
+    notes = "".join(f"; {one.heading}: {one.note}" for one in METRICS.values() if one.note)
     caption = (
-        f"{em}, {em_title(1)} and CodeBLEU in percent, on the test items; flat: on code put on one line, as in the "
-        f"paper. {above}Validation loss in nats a token. Trainable: parameters. Training time and memory (its "
-        f"peak) are of the selected trial. Bold: highest of its model, data set and test set. {INTERVALS}"
+        f"{show.joined([em, em_title(1), *compared])} in percent, on the test items{notes}. {above}Validation loss in "
+        "nats a token. Trainable: parameters. Training time and memory (its peak) are of the selected trial. "
+        f"Bold: highest of its model, data set and test set. {INTERVALS}"
     )
     return Table("cells", "Cells", columns, numbers.cells, lambda row: row.best, caption)
 

@@ -10,18 +10,17 @@ from raypeft.report.tables.table import Column
 from raypeft.spec.plan import Cell, Plan
 from raypeft.spec.resolve import PAPERS_POINT
 
-CODEBLEU = (("codebleu", "CodeBLEU"), ("codebleu_flat", "flat"))
 INTERVALS = (
     "95 %: confidence interval over test items, by bootstrap (BCa, 10,000 draws, seed 42; exact where no item or every "
     "item matches)."
 )
 
 
-def tested_on(numbers: Numbers) -> Column:
-    """The test set, which readers see where cells are tested on other data sets than their own."""
+def tested_on(numbers: Numbers, heading: str = "Tested on", result: Callable[[Any], Any] = lambda row: row) -> Column:
+    """The test set of a row's result, which readers see where cells are tested on other data sets than their own."""
     datasets = numbers.run.plan.resolved.datasets
-    title = "Tested on" if any(row.test_set != row.cell.dataset for row in numbers.cells) else ""
-    return Column("test_set", title, lambda row: row.test_set, lambda name: datasets[name].title)
+    title = heading if any(row.test_set != row.cell.dataset for row in numbers.cells) else ""
+    return Column("test_set", title, lambda row: result(row).test_set, lambda name: datasets[name].title)
 
 
 def cell_names(plan: Plan, cell: Callable[[Any], Any]) -> list[Column]:

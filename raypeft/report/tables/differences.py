@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raypeft.metrics.entries import PairedTest, compared_metrics, paired_test
 from raypeft.output import text as show
 from raypeft.report.numbers.cells import CellRow
 from raypeft.report.numbers.contrasts import is_grouped, joint_contrasts, leaders
-from raypeft.report.numbers.evidence import ALPHA, CODEBLEU, Comparison, Key, key_of
+from raypeft.report.numbers.evidence import ALPHA, Comparison, Key, key_of
 from raypeft.report.numbers.gather import Numbers
 from raypeft.report.numbers.icl import IclRow
+from raypeft.report.tables.columns import cell_names, tested_on
 from raypeft.report.tables.table import Column, Table
 from raypeft.spec.plan import Cell
 
@@ -30,14 +32,11 @@ def difference_table(numbers: Numbers) -> Table:
         other = row.of.second
         return f"icl-{other.examples}" if isinstance(other, IclRow) else other.cell.technique
 
-    def first_title(row: _Row) -> str:
-        return numbers.technique(row.of.first)
-
     def second_title(row: _Row) -> str:
         """The second system, with its model and training data where they are not those of the first."""
         other, cell = row.of.second, row.of.first.cell
         if isinstance(other, IclRow):
-            return f"ICL, {other.examples} example{'' if other.examples == 1 else 's'}"
+            return f"ICL, {other.shots}"
         model, dataset = resolved.models[other.cell.model].title, resolved.datasets[other.cell.dataset].title
         return (
             numbers.technique(other)
@@ -45,26 +44,17 @@ def difference_table(numbers: Numbers) -> Table:
             + (f" trained on {dataset}" if other.cell.dataset != cell.dataset else "")
         )
 
-    joint = any(row.test_set != row.cell.dataset for row in numbers.cells)
     columns = [
-        Column("model", "Model", lambda row: row.of.first.cell.model, lambda name: resolved.models[name].title),
-        Column(
-            "dataset", "Data set", lambda row: row.of.first.cell.dataset, lambda name: resolved.datasets[name].title
-        ),
-        Column(
-            "test_set",
-            "Test set" if joint else "",
-            lambda row: row.of.first.test_set,
-            lambda name: resolved.datasets[name].title,
-        ),
+        *cell_names(numbers.run.plan, lambda row: row.of.first.cell)[:2],
+        tested_on(numbers, "Test set", lambda row: row.of.first),
         Column("first", "", lambda row: row.of.first.cell.technique),
-        Column("", "First", first_title, emphasised=True),
+        Column("", "First", lambda row: numbers.technique(row.of.first), emphasised=True),
         Column("second", "", second),
         Column("second_model", "", lambda row: _cell_or_icl(row.of.second).model),
         Column("second_dataset", "", lambda row: _cell_or_icl(row.of.second).dataset),
         Column("", "Second", second_title, emphasised=True),
-        *_columns(numbers.metric, em, "Odds ratio"),
-        *_columns(CODEBLEU, "CodeBLEU", "Cliff's delta"),
+        *_columns(numbers.metric, em),
+        *(column for key, one in compared_metrics().items() for column in _columns(key, one.heading)),
         Column("test_items", "", lambda row: row.of.items),
     ]
     family = sum(found.metric == numbers.metric for found in numbers.evidence.comparisons)
@@ -83,12 +73,22 @@ def difference_table(numbers: Numbers) -> Table:
         f"Compared are {show.joined(compared) or 'no cells yet'}. First minus second, in points, on the same "
         "test items, with the 95 % interval of the paired bootstrap. "
         f"{em}: McNemar's exact test and matched odds ratio (half an item added to both sides where one is empty). "
-        "CodeBLEU: Wilcoxon's signed-rank test and Cliff's delta of the items' own scores; the difference is of the "
-        f"whole test's score. {against}p: corrected by Holm for the {show.count(family)} comparisons of the study in "
-        f"the metric. Bold: p below {ALPHA}, and what differs in {em}."
+        f"{_tests()}; the difference is of the whole test's score. {against}p: corrected by Holm for the "
+        f"{show.count(family)} comparisons of the study in the metric. Bold: p below {ALPHA}, and what differs in {em}."
     )
     return Table(
         "differences", "Differences", columns, _rows(numbers), lambda row: _supported(row, numbers.metric), caption
+    )
+
+
+def _tests() -> str:
+    """Which metrics are compared by which test of the items' scores."""
+    titles: dict[PairedTest, list[str]] = {}
+    for key, one in compared_metrics().items():
+        titles.setdefault(paired_test(key), []).append(one.title)
+    return "; ".join(
+        f"{show.joined(names)}: {test.name} and {test.effect} of the items' own scores"
+        for test, names in titles.items()
     )
 
 
@@ -108,7 +108,7 @@ def _supported(row: _Row, metric: str) -> bool:
     return found is not None and found.supported
 
 
-def _columns(metric: str, title: str, effect: str) -> list[Column]:
+def _columns(metric: str, title: str) -> list[Column]:
     def of(value: Callable[[Comparison], Any]) -> Callable[[_Row], Any]:
         return lambda row: value(found) if (found := row.metrics.get(metric)) is not None else None
 
@@ -126,5 +126,11 @@ def _columns(metric: str, title: str, effect: str) -> list[Column]:
             numeric=True,
             bold=lambda row: _supported(row, metric),
         ),
-        Column(f"{metric}_effect", effect, of(lambda found: found.effect), lambda value: f"{value:.2f}", numeric=True),
+        Column(
+            f"{metric}_effect",
+            paired_test(metric).effect,
+            of(lambda found: found.effect),
+            lambda value: f"{value:.2f}",
+            numeric=True,
+        ),
     ]

@@ -1,16 +1,18 @@
 """Tables of in-context learning: beside tuning, and by itself."""
 
+from collections.abc import Callable
+
+from raypeft.metrics.entries import METRICS
 from raypeft.output import text as show
 from raypeft.report.numbers.gather import Numbers, Pair
-from raypeft.report.numbers.icl import IclRow
-from raypeft.report.numbers.metrics import Spread
-from raypeft.report.tables.columns import CODEBLEU, INTERVALS, bounds_of, em_title, ks, tested_on
+from raypeft.report.numbers.icl import IclRow, Spread
+from raypeft.report.tables.columns import INTERVALS, bounds_of, cell_names, em_title, ks, tested_on
 from raypeft.report.tables.table import Column, Table
 
 
 def comparison_table(numbers: Numbers) -> Table:
     """One row a model, data set and test set: the best technique beside the best number of examples."""
-    resolved, em = numbers.run.plan.resolved, em_title(numbers.k)
+    em = em_title(numbers.k)
 
     def titles(pair: Pair) -> str:
         return show.joined([numbers.technique(row) for row in pair.best])
@@ -28,8 +30,7 @@ def comparison_table(numbers: Numbers) -> Table:
         return title if numbers.icl else ""
 
     columns = [
-        Column("model", "Model", lambda row: row.model, lambda name: resolved.models[name].title),
-        Column("dataset", "Data set", lambda row: row.dataset, lambda name: resolved.datasets[name].title),
+        *cell_names(numbers.run.plan, lambda row: row)[:2],
         tested_on(numbers),
         Column("technique", "", lambda row: "; ".join(best.cell.technique for best in row.best) or None),
         Column("", "Best technique", lambda row: titles(row) or None, emphasised=True),
@@ -54,14 +55,13 @@ def comparison_table(numbers: Numbers) -> Table:
 
 def icl_table(numbers: Numbers) -> Table:
     """One row a model, data set and number of examples: mean and standard deviation over seeds."""
-    resolved = numbers.run.plan.resolved
 
-    def metric(key: str, title: str) -> list[Column]:
+    def metric(key: str, title: str, text: Callable[[float], str] = show.percent) -> list[Column]:
         def of(row: IclRow) -> Spread | None:
             return row.metrics.get(key)
 
         return [
-            Column("", title, of, _spread, numeric=True, emphasised=key == numbers.metric),
+            Column("", title, of, lambda spread: _spread(spread, text), numeric=True, emphasised=key == numbers.metric),
             *bounds_of(numbers, key, f"{title}, 95 %" if key == numbers.metric else ""),
             Column(f"{key}_mean", "", lambda row: _mean(of(row))),
             Column(f"{key}_sd", "", lambda row: _sd(of(row))),
@@ -69,12 +69,11 @@ def icl_table(numbers: Numbers) -> Table:
         ]
 
     columns = [
-        Column("model", "Model", lambda row: row.model, lambda name: resolved.models[name].title),
-        Column("dataset", "Data set", lambda row: row.dataset, lambda name: resolved.datasets[name].title),
+        *cell_names(numbers.run.plan, lambda row: row)[:2],
         Column("examples", "Examples", lambda row: row.examples, show.count, numeric=True, emphasised=True),
         *metric(numbers.metric, em_title(numbers.k)),
         *(column for k in ks(numbers) if k != numbers.k for column in metric(f"em@{k}", em_title(k) if k == 1 else "")),
-        *(column for key, title in CODEBLEU for column in metric(key, title)),
+        *(column for key, one in METRICS.items() for column in metric(key, one.heading, one.text)),
         Column("", "Runs", lambda row: f"{row.done} of {row.planned}", numeric=True),
         Column("runs", "", lambda row: row.done),
         Column("planned_runs", "", lambda row: row.planned),
@@ -91,9 +90,9 @@ def icl_table(numbers: Numbers) -> Table:
     return Table("icl", "In-context learning", columns, numbers.icl, lambda row: row.best, caption)
 
 
-def _spread(spread: Spread) -> str:
-    mean = show.percent(spread.mean)
-    return mean if spread.sd is None else f"{mean} ± {show.percent(spread.sd)}"
+def _spread(spread: Spread, text: Callable[[float], str] = show.percent) -> str:
+    mean = text(spread.mean)
+    return mean if spread.sd is None else f"{mean} ± {text(spread.sd)}"
 
 
 def _mean(spread: Spread | None) -> float | None:
