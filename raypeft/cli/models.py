@@ -36,7 +36,7 @@ def generate(
     with counting("Intents", len(texts)) as progress:
         rows = search(found, chosen, texts, progress, trust_remote_code=trust_remote_code)
     for row in rows:
-        row["candidates"], row["scores"] = row["candidates"][:candidates], row["scores"][:candidates]
+        row |= {key: row[key][:candidates] for key in ("candidates", "scores")}
     if as_json:
         echo_json(rows)
         return
