@@ -61,6 +61,11 @@ NATIVE_CORES = 4
 PARTS = 3
 
 
+def foreign_cores(entry: ModelEntry) -> int | None:
+    """Cores that a checkpoint's rows are laid out for, where transformers' class reads another order; else none."""
+    return None if entry.qkv_layout == NATIVE_CORES else entry.qkv_layout
+
+
 def check_layout(config: PreTrainedConfig, cores: int | None, where: str) -> None:
     """Check that a checkpoint's layout is known and that transformers' class can run it.
 
