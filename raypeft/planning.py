@@ -156,10 +156,11 @@ def planned(resolved: ResolvedStudy, folder: Path, sources: Sequence[Run], *, fr
         sources: runs that finished cells would be taken from.
         fresh: what the folder holds would be removed.
     """
-    plan, unreadable = Plan(resolved), _unreadable(resolved)
+    plan = Plan(resolved)
+    items, unreadable = _read(resolved)
     return StudyPlan(
         plan,
-        _cost(plan, folder, unreadable),
+        _corrected(Cost(plan, items, machine=machine_here(resolved.study.resources)), Run(folder)),
         {cell: footprint(plan, cell) for cell in plan.cells},
         folder,
         outlook(plan, None if fresh else Run(folder.resolve()), sources, unreadable),
@@ -177,24 +178,19 @@ def _protocol(plan: Plan) -> str:
     return ", ".join(f"{key} {value}" for key, value in chosen.items()) or "nothing but defaults"
 
 
-def _cost(plan: Plan, folder: Path, unreadable: Mapping[str, str]) -> Cost:
-    items: dict[str, Mapping[Split, int]] = {}
-    for name, entry in plan.resolved.datasets.items():
-        if entry.expected_items:
-            items[name] = entry.expected_items
-        elif entry.join is None and name not in unreadable and local_folder(name, entry) is not None:
-            items[name] = {split: len(read_split(name, entry, split).items) for split in SPLITS}
-    cost = Cost(plan, items, machine=machine_here(plan.resolved.study.resources))
+def _corrected(cost: Cost, run: Run) -> Cost:
+    """Estimates at the pace of what a run has measured, where there is one."""
     try:
-        same = Run(folder).plan.cells
+        same = run.plan.cells
     except UserError:
         return cost
-    known = {cell.id for cell in plan.cells} & {cell.id for cell in same}
-    return replace(cost, pace=pace_of(cost, (report for report in Run(folder).reports() if report.cell in known)))
+    known = {cell.id for cell in cost.plan.cells} & {cell.id for cell in same}
+    return replace(cost, pace=pace_of(cost, (report for report in run.reports() if report.cell in known)))
 
 
-def _unreadable(resolved: ResolvedStudy) -> dict[str, str]:
-    """Models and data sets whose folder or files are not there, with why."""
+def _read(resolved: ResolvedStudy) -> tuple[dict[str, Mapping[Split, int]], dict[str, str]]:
+    """Items of the data sets' splits where they are known, and what of models and data sets is not there, with why."""
+    items: dict[str, Mapping[Split, int]] = {}
     wrong = {}
     for name, model in resolved.models.items():
         try:
@@ -202,14 +198,15 @@ def _unreadable(resolved: ResolvedStudy) -> dict[str, str]:
         except UserError as error:
             wrong[name] = error.what
     for name, entry in resolved.datasets.items():
+        if entry.expected_items:
+            items[name] = entry.expected_items
         try:
             if entry.join is None and local_folder(name, entry) is not None and not entry.expected_items:
-                for split in SPLITS:
-                    read_split(name, entry, split)
+                items[name] = {split: len(read_split(name, entry, split).items) for split in SPLITS}
         except UserError as error:
             in_file = error.where is not None and not error.where.startswith("catalogue.")
             wrong[name] = f"{error.where}: {error.what}" if in_file else error.what
-    return wrong
+    return items, wrong
 
 
 def _without(resolved: ResolvedStudy, names: Mapping[str, str]) -> ResolvedStudy:

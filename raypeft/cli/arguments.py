@@ -19,6 +19,11 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="a run folder, o
 CellArgument = Annotated[
     str, typer.Argument(metavar="CELL", help="model/dataset/technique, or as many of these as tell it apart")
 ]
+StudyArgument = Annotated[str, typer.Argument(metavar="NAME|FILE", help="a shipped study, one in ./studies, or a file")]
+ModelsOption = Annotated[list[str] | None, typer.Option("--model", help="only this model; may be repeated")]
+DatasetsOption = Annotated[list[str] | None, typer.Option("--dataset", help="only this data set; may be repeated")]
+TechniquesOption = Annotated[list[str] | None, typer.Option("--technique", help="only this technique; may be repeated")]
+SettingsOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any key of the study")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead")]
 TrustOption = Annotated[
     bool,

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from raypeft.cli.arguments import DatasetsOption, ModelsOption, SettingsOption, StudyArgument, TechniquesOption
 from raypeft.errors import UserError
+from raypeft.execution.interruption import CODE as INTERRUPTED
 from raypeft.output.console import echo, lines_table, print_lines, terminal
 from raypeft.spec.catalogue import shipped_catalogue
 from raypeft.spec.loading import find, names, read_yaml
@@ -15,7 +17,9 @@ from raypeft.spec.technique import IN_THE_PAPER, load_technique
 from raypeft.spec.values import quoted, shortened
 
 
-def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques or studies")]) -> None:
+def list_(
+    kind: Annotated[str, typer.Argument(help="models, datasets, techniques or studies")],
+) -> None:
     """List the models, datasets, techniques or studies that are known, one a line."""
     if kind == "models":
         table = lines_table("model", "family", "size", "architecture", "parameters", "from", right=("parameters",))
@@ -30,11 +34,9 @@ def list_(kind: Annotated[str, typer.Argument(help="models, datasets, techniques
         table = lines_table("technique", "peft class", "first point", "search")
         for name in names("search_spaces"):
             technique = load_technique(name)
-            point = _listed(technique.paper) + (
-                f" (package: {_listed(technique.package)})" if technique.package else ""
-            )
-            if name not in IN_THE_PAPER:
-                point += " (not in the paper)"
+            point = _listed(technique.paper)
+            point += f" (package: {_listed(technique.package)})" if technique.package else ""
+            point += "" if name in IN_THE_PAPER else " (not in the paper)"
             space = ", ".join(f"{key} {dimension}" for key, dimension in technique.search.items())
             table.add_row(shortened(name), technique.peft or "none", Text(point), Text(space))
     elif kind == "studies":
@@ -50,15 +52,12 @@ def _listed(values: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
-INTERRUPTED = 130
-
-
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="a shipped study, one in ./studies, or a file")],
-    model: Annotated[list[str] | None, typer.Option(help="only this model; may be repeated")] = None,
-    dataset: Annotated[list[str] | None, typer.Option(help="only this data set; may be repeated")] = None,
-    technique: Annotated[list[str] | None, typer.Option(help="only this technique; may be repeated")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any key of the study")] = None,
+    name: StudyArgument,
+    models: ModelsOption = None,
+    datasets: DatasetsOption = None,
+    techniques: TechniquesOption = None,
+    settings: SettingsOption = None,
 ) -> None:
     """Fetch every model and data set of a study that is on the hub into its cache.
 
@@ -66,9 +65,8 @@ def fetch(
     fetched. Exit codes: 0 all of it is there, 2 it is not, 130 interrupted.
     """
     resolved = resolve(
-        name, models=model or (), datasets=dataset or (), techniques=technique or (), settings=set_ or ()
+        name, models=models or (), datasets=datasets or (), techniques=techniques or (), settings=settings or ()
     )
-
     try:
         _fetch(resolved)
     except KeyboardInterrupt as interrupt:

@@ -69,34 +69,29 @@ def _ray(run: Run, live: Dashboard | None) -> list[str]:
             "Ray          no cluster is running for this run; its dashboard is there while the study runs",
             f"             raypeft status {shlex.quote(str(run.folder))} tells how far it has come",
         ]
-    lines = [f"Ray          {live.url}"]
     port = live.url.rsplit(":", 1)[-1]
     tunnel = f"ssh -L {port}:localhost:{port} {live.host}"
-    if not live.is_here:
-        lines.append(f"             the study runs on {live.host}; from here: {tunnel}")
-    elif not live.asks_for_token():
+    if live.is_here and not live.asks_for_token():
         return [
-            *lines,
+            f"Ray          {live.url}",
             "             it asks for no token (RAY_AUTH_MODE=disabled)",
             f"             elsewhere: {tunnel}",
         ]
-    else:
-        lines.append(f"             from another machine: {tunnel}")
+    away = "from another machine" if live.is_here else f"the study runs on {live.host}; from here"
+    secret = None
     if not live.is_here:
-        lines.append(f"Token        the page asks for one, once a browser: that of the study on {live.host}")
+        token = f"that of the study on {live.host}"
     elif live.token_file and live.token():
-        place = shlex.quote(live.token_file)
-        lines += [
-            f"Token        the page asks for one, once a browser: cat {place}",
-            f'             curl -H "Authorization: Bearer $(cat {place})" {live.url}/api/version',
-        ]
+        token = f"cat {shlex.quote(live.token_file)}"
+        secret = f"$({token})"
     else:
-        lines += [
-            "Token        the page asks for one, once a browser: that of RAY_AUTH_TOKEN where the study was started",
-            f'             curl -H "Authorization: Bearer $RAY_AUTH_TOKEN" {live.url}/api/version',
-        ]
+        token, secret = "that of RAY_AUTH_TOKEN where the study was started", "$RAY_AUTH_TOKEN"
+    call = f'             curl -H "Authorization: Bearer {secret}" {live.url}/api/version'
     return [
-        *lines,
+        f"Ray          {live.url}",
+        f"             {away}: {tunnel}",
+        f"Token        the page asks for one, once a browser: {token}",
+        *([call] if secret else []),
         f"Trials       {live.url}/#/actors lists those that run by their names; their logs hold the reports",
     ]
 

@@ -4,7 +4,6 @@ import importlib.metadata
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +21,12 @@ HUB_SECONDS = 5
 GIB = 2**30
 
 
-@dataclass(frozen=True)
-class Package:
-    """A package this one needs.
+def packages() -> Iterator[dict[str, str | None]]:
+    """Every package that the installed metadata declare, compared with what is installed.
 
-    Attributes:
-        works: versions that it is declared to work with.
-        state: `ok`, `untested` outside those versions, `refused` where it would give wrong results, or `missing`.
-        reason: why it is refused.
+    Its `state` is `ok`, `untested` outside the versions that it is declared to work with, `refused` where it would give
+    wrong results, for a `reason`, or `missing`.
     """
-
-    name: str
-    installed: str | None
-    works: str
-    state: str
-    reason: str | None
-
-
-def packages() -> Iterator[Package]:
-    """Every package that the installed metadata declare, compared with what is installed."""
     guards = {guard.package: guard for guard in GUARDS}
     for text in importlib.metadata.requires("raypeft") or ():
         requirement = Requirement(text)
@@ -54,8 +40,13 @@ def packages() -> Iterator[Package]:
             state = "missing"
         elif not requirement.specifier.contains(version, prereleases=True):
             state = "untested"
-        works, reason = guard.works if guard else str(requirement.specifier), guard.reason if guard else None
-        yield Package(requirement.name, version, works, state, reason if state == "refused" else None)
+        yield {
+            "name": requirement.name,
+            "installed": version,
+            "works": guard.works if guard else str(requirement.specifier),
+            "state": state,
+            "reason": guard.reason if guard and state == "refused" else None,
+        }
 
 
 def examine(folder: Path) -> dict[str, Any]:
@@ -69,7 +60,7 @@ def examine(folder: Path) -> dict[str, Any]:
     """
     memory = psutil.virtual_memory()
     return {
-        "packages": [asdict(package) for package in packages()],
+        "packages": list(packages()),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": psutil.cpu_count(logical=True),
@@ -78,6 +69,10 @@ def examine(folder: Path) -> dict[str, Any]:
         "disk": _disk(folder),
         "hub": _hub(),
     }
+
+
+def _gib(size: int) -> float:
+    return round(size / GIB, 1)
 
 
 def _torch() -> dict[str, Any]:
@@ -106,16 +101,11 @@ def _torch() -> dict[str, Any]:
 def _disk(folder: Path) -> list[dict[str, Any]]:
     from huggingface_hub import constants
 
-    places = {"runs": folder, "hub cache": Path(constants.HF_HUB_CACHE)}
-    return [
-        {"for": name, "folder": str(place.resolve()), "free_gib": _gib(shutil.disk_usage(_existing(place)).free)}
-        for name, place in places.items()
-    ]
-
-
-def _existing(folder: Path) -> Path:
-    folder = folder.resolve()
-    return next(place for place in (folder, *folder.parents) if place.exists())
+    found = []
+    for name, place in (("runs", folder.resolve()), ("hub cache", Path(constants.HF_HUB_CACHE).resolve())):
+        existing = next(parent for parent in (place, *place.parents) if parent.exists())
+        found.append({"for": name, "folder": str(place), "free_gib": _gib(shutil.disk_usage(existing).free)})
+    return found
 
 
 def _hub() -> dict[str, Any]:
@@ -124,11 +114,7 @@ def _hub() -> dict[str, Any]:
 
     from raypeft.hub.faults import explained
 
-    found: dict[str, Any] = {
-        "endpoint": discreet(constants.ENDPOINT),
-        "token": get_token() is not None,
-        "reachable": True,
-    }
+    found = {"endpoint": discreet(constants.ENDPOINT), "token": get_token() is not None, "reachable": True}
     if constants.HF_HUB_OFFLINE:
         return found | {"reachable": False, "why": "HF_HUB_OFFLINE is set: only what is in the cache is used"}
     try:
@@ -139,34 +125,22 @@ def _hub() -> dict[str, Any]:
     return found
 
 
-def _gib(size: int) -> float:
-    return round(size / GIB, 1)
-
-
 def doctor(as_json: JsonOption = False) -> None:
     """Show packages, processors, memory, disk and hub, and whether a study can run with them.
 
     Exit codes: 0 a study can run, 2 a package's version is refused because it would give wrong results.
     """
-    from raypeft.cli.doctor import examine
-
-    found = examine(Path(RUNS))
+    found = examine(RUNS)
     if as_json:
         echo_json(found)
     else:
-        _show_packages(found["packages"])
+        table = lines_table("package", "installed", "works", "state")
+        for package in found["packages"]:
+            state = package["state"] + (f": {package['reason']}" if package["reason"] else "")
+            table.add_row(package["name"], package["installed"] or "none", package["works"] or "any", state)
+        print_lines(table)
         echo_lines(["", *_lines(found)])
     check_versions()
-
-
-def _show_packages(packages: list[dict[str, Any]]) -> None:
-    table = lines_table("package", "installed", "works", "state")
-    for package in packages:
-        reason = f": {package['reason']}" if package["reason"] else ""
-        table.add_row(
-            package["name"], package["installed"] or "none", package["works"] or "any", package["state"] + reason
-        )
-    print_lines(table)
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

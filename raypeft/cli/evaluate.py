@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raypeft.cli.arguments import JsonOption, usable
+from raypeft.cli.arguments import JsonOption, SettingsOption, usable
 from raypeft.errors import UserError
 from raypeft.execution.guards import check_versions
 from raypeft.metrics import KS, flatten
@@ -39,7 +39,7 @@ def evaluate(
     study: Annotated[
         str | None, typer.Option(help="take catalogue, prompt, search and subsets from this study")
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any key of the study")] = None,
+    settings: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Test a model, or an adapter made elsewhere, as a study tests its own, in every metric.
@@ -58,7 +58,7 @@ def evaluate(
             if file.exists():
                 raise UserError("exists already", where=f"--out {file}")
         refuse_unwritable(_metrics_file(out), f"--out {out}")
-    plan = Plan(_resolved(model, dataset, study, beams, candidates, set_ or []))
+    plan = Plan(_resolved(model, dataset, study, beams, candidates, settings or []))
     if missing := missing_folders(plan.resolved, str(find(study or DEFAULT_STUDY, "studies"))):
         raise missing
     (name,) = plan.resolved.study.datasets

@@ -1,8 +1,7 @@
 """raypeft report and recommend: what a run has found."""
 
 from dataclasses import asdict
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.text import Text
@@ -20,19 +19,12 @@ if TYPE_CHECKING:
     from raypeft.recommendation.choice import Recommendation
 
 
-class Format(StrEnum):
-    """What a report is written as."""
-
-    HTML = "html"
-    PEFT = "peft"
-
-
 def report(
     run: RunArgument,
     as_format: Annotated[
-        Format,
+        Literal["html", "peft"],
         typer.Option("--format", help="html with tables and figures, or the schema of peft's method_comparison"),
-    ] = Format.HTML,
+    ] = "html",
 ) -> None:
     """Build tables, figures and HTML again from what the run folder holds, also while the run goes on."""
     from raypeft.report import write, write_peft
@@ -41,7 +33,7 @@ def report(
     if not is_writable(found.report_folder):
         hint = "Copy the run, and report on the copy."
         raise UserError("cannot be written", where=str(found.report_folder), hint=hint)
-    echo((write if as_format is Format.HTML else write_peft)(found))
+    echo((write if as_format == "html" else write_peft)(found))
 
 
 def recommend(
@@ -67,8 +59,7 @@ def recommend(
     numbers, limits = gather(found), Limits(gpu_memory, max_hours)
     recommendations = choose(numbers, limits, model=model, dataset=dataset)
     if as_json:
-        content = [_content(numbers, one, limits) for one in recommendations]
-        echo_json(content)
+        echo_json([_content(numbers, one, limits) for one in recommendations])
         return
     for one in recommendations:
         _print(numbers, one, limits)

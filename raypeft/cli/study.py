@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from raypeft.api import Study
-from raypeft.cli.arguments import usable
+from raypeft.cli.arguments import (
+    DatasetsOption,
+    ModelsOption,
+    SettingsOption,
+    StudyArgument,
+    TechniquesOption,
+    usable,
+)
 from raypeft.execution.interruption import CODE as INTERRUPTED
 from raypeft.execution.interruption import Abrupt
 from raypeft.output.console import echo, say, terminal
@@ -18,14 +25,14 @@ FAILED = 3
 
 
 def study(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="a shipped study, one in ./studies, or a file")],
+    name: StudyArgument,
     plan: Annotated[bool, typer.Option("--plan", help="print what would be done, and do nothing")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="remove what the run folder holds and start anew")] = False,
-    model: Annotated[list[str] | None, typer.Option(help="only this model; may be repeated")] = None,
-    dataset: Annotated[list[str] | None, typer.Option(help="only this data set; may be repeated")] = None,
-    technique: Annotated[list[str] | None, typer.Option(help="only this technique; may be repeated")] = None,
+    models: ModelsOption = None,
+    datasets: DatasetsOption = None,
+    techniques: TechniquesOption = None,
     samples: Annotated[int | None, typer.Option(min=1, help="trials a cell")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any key of the study")] = None,
+    settings: SettingsOption = None,
     scale: Annotated[str | None, typer.Option(help="tiny: on embedded models and data, in runs/<study>-tiny")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder (default runs/<study>)")] = None,
     reuse: Annotated[
@@ -42,12 +49,12 @@ def study(
     """
     asked = Study.load(
         name,
-        models=model or (),
-        datasets=dataset or (),
-        techniques=technique or (),
+        models=models or (),
+        datasets=datasets or (),
+        techniques=techniques or (),
         trials=samples,
         scale=scale,
-        settings=set_ or (),
+        settings=settings or (),
     )
     folder = usable(out or asked.folder, "--out")
     places = [usable(place, "--reuse") for place in reuse or ()]

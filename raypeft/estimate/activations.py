@@ -15,7 +15,7 @@ FP32 = 4
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Sizes:
     """Bytes of an element.
 
     Attributes:
@@ -68,58 +68,66 @@ class Adapter:
     virtual: int = 0
     width: int = 0
 
+    @property
+    def prefix(self) -> int:
+        """Virtual tokens that stand beside the text in attention alone, as keys and values."""
+        return self.virtual if self.kind == "PrefixTuningConfig" else 0
 
-def saved(shape: Shape, numbers: Numbers, adapter: Adapter, rows: int, prompt: int, code: int) -> int:
+    @property
+    def before(self) -> int:
+        """Virtual tokens that pass through the layers before the text."""
+        return self.virtual - self.prefix
+
+
+def saved(shape: Shape, sizes: Sizes, adapter: Adapter, rows: int, prompt: int, code: int) -> int:
     """Bytes kept by all layers for one batch, without the output layer and the loss."""
     if shape.block != "t5":
-        length = prompt + code + (adapter.virtual if adapter.kind != "PrefixTuningConfig" else 0)
-        keys = length + (adapter.virtual if adapter.kind == "PrefixTuningConfig" else 0)
-        layer = _decoder(shape, numbers, adapter.kind is None, length, keys)
-        return rows * (shape.layers * layer + length * _adapted(shape, numbers, adapter))
-    source = prompt + (adapter.virtual if adapter.kind != "PrefixTuningConfig" else 0)
-    own = code + (adapter.virtual if adapter.kind == "PrefixTuningConfig" else 0)
+        length = prompt + code + adapter.before
+        layer = _decoder(shape, sizes, adapter.kind is None, length, length + adapter.prefix)
+        return rows * (shape.layers * layer + length * _adapted(shape, sizes, adapter))
+    source, own = prompt + adapter.before, code + adapter.prefix
     full = adapter.kind is None
-    encoder = source * _t5(shape, numbers, full, 2) + _t5_attention(shape, source, source, source)
-    decoder = code * _t5(shape, numbers, full, 3) + _t5_attention(shape, code, own, own)
+    encoder = source * _t5(shape, sizes, full, 2) + _t5_attention(shape, source, source, source)
+    decoder = code * _t5(shape, sizes, full, 3) + _t5_attention(shape, code, own, own)
     decoder += _t5_attention(shape, code, source, source)
     if adapter.kind == "PrefixTuningConfig":
         encoder = 0  # the prefix is the decoder's alone: the encoder is not differentiated
     # a third of the decoder's attention layers, keys and values of the encoder's states, have the source's length
     length = max(source, code) if encoder else code
-    return rows * (shape.encoder_layers * encoder + shape.layers * decoder + length * _adapted(shape, numbers, adapter))
+    return rows * (shape.encoder_layers * encoder + shape.layers * decoder + length * _adapted(shape, sizes, adapter))
 
 
-def _decoder(shape: Shape, numbers: Numbers, full: bool, length: int, keys: int) -> int:
+def _decoder(shape: Shape, sizes: Sizes, full: bool, length: int, keys: int) -> int:
     """Bytes of one layer and row."""
-    h, q, i, hidden = shape.hidden, shape.width, shape.intermediate, numbers.hidden
+    h, q, i, hidden = shape.hidden, shape.width, shape.intermediate, sizes.hidden
     probabilities = shape.heads * keys
     if shape.block == "codegen":
-        norm = h * (FP32 if numbers.gpu else hidden)
-        attention = 3 * q * numbers.attended + probabilities * numbers.attended
-        attention += probabilities * FP32 if numbers.half and (numbers.gpu or full) else 0
+        norm = h * (FP32 if sizes.gpu else hidden)
+        attention = 3 * q * sizes.attended + probabilities * sizes.attended
+        attention += probabilities * FP32 if sizes.half and (sizes.gpu or full) else 0
         # GELU is written out in five steps, of which autocast computes three in fp32 on a GPU
-        feedforward = i * (14 if numbers.gpu and numbers.half else 4 * hidden)
-        inputs = (2 * h + q) * numbers.product if numbers.half else (h + q) * FP32
+        feedforward = i * (14 if sizes.gpu and sizes.half else 4 * hidden)
+        inputs = (2 * h + q) * sizes.product if sizes.half else (h + q) * FP32
     else:
-        norm = 2 * h * (FP32 if numbers.gpu or shape.block == "llama" else hidden)
-        attention = 4 * q * numbers.attended + keys * numbers.attended + 4 * shape.heads
-        if numbers.eager:
-            attention = 3 * q * numbers.attended + probabilities * (FP32 + (2 if numbers.half else 0))
+        norm = 2 * h * (FP32 if sizes.gpu or shape.block == "llama" else hidden)
+        attention = 4 * q * sizes.attended + keys * sizes.attended + 4 * shape.heads
+        if sizes.eager:
+            attention = 3 * q * sizes.attended + probabilities * (FP32 + (2 if sizes.half else 0))
         feedforward = (3 if shape.block == "llama" else 1) * i * hidden
-        inputs = 5 * h * 2 if numbers.half else 2 * h * FP32
-    trained = (norm + inputs + i * numbers.product) if full else 0
-    if numbers.inputs:  # what attention and the feed-forward layers read, once where they share it
-        trained = ((1 if shape.block == "codegen" else 2) * h + i) * hidden + q * numbers.attended
+        inputs = 5 * h * 2 if sizes.half else 2 * h * FP32
+    trained = (norm + inputs + i * sizes.product) if full else 0
+    if sizes.inputs:  # what attention and the feed-forward layers read, once where they share it
+        trained = ((1 if shape.block == "codegen" else 2) * h + i) * hidden + q * sizes.attended
     return length * (norm + attention + feedforward + trained)
 
 
-def _t5(shape: Shape, numbers: Numbers, full: bool, norms: int) -> int:
+def _t5(shape: Shape, sizes: Sizes, full: bool, norms: int) -> int:
     """Bytes of one layer and token without attention's own."""
-    h, q, i, hidden = shape.hidden, shape.width, shape.intermediate, numbers.hidden
-    norm = norms * h * (FP32 + (hidden if hidden < FP32 else 0) + numbers.mask(hidden))
-    feedforward = i * (hidden + numbers.mask(hidden)) * (2 if shape.gated else 1)
-    trained = norms * h * (FP32 + numbers.product) + (norms - 1) * q * numbers.product + i * numbers.product
-    if numbers.inputs:  # `wo` is not quantised
+    h, q, i, hidden = shape.hidden, shape.width, shape.intermediate, sizes.hidden
+    norm = norms * h * (FP32 + (hidden if hidden < FP32 else 0) + sizes.mask(hidden))
+    feedforward = i * (hidden + sizes.mask(hidden)) * (2 if shape.gated else 1)
+    trained = norms * h * (FP32 + sizes.product) + (norms - 1) * q * sizes.product + i * sizes.product
+    if sizes.inputs:  # `wo` is not quantised
         return norm + feedforward + norms * h * hidden + (norms - 1) * q * hidden
     return norm + feedforward + (trained if full else 0)
 
@@ -129,19 +137,19 @@ def _t5_attention(shape: Shape, queries: int, keys: int, values: int) -> int:
     return FP32 * (shape.width * (queries + keys + values) + 3 * shape.heads * queries * keys)
 
 
-def _adapted(shape: Shape, numbers: Numbers, adapter: Adapter) -> int:
+def _adapted(shape: Shape, sizes: Sizes, adapter: Adapter) -> int:
     """Bytes that the adapters of all layers keep for a token."""
     total = 0
     for matrix in adapter.matrices:
         if adapter.kind == "IA3Config":
-            scaled = matrix.inputs * FP32 if matrix.name in adapter.feedforward else matrix.outputs * numbers.hidden
+            scaled = matrix.inputs * FP32 if matrix.name in adapter.feedforward else matrix.outputs * sizes.hidden
         else:
-            dropped = matrix.inputs * numbers.mask(FP32) if adapter.dropout else 0
+            dropped = matrix.inputs * sizes.mask(FP32) if adapter.dropout else 0
             if adapter.kind == "VeraConfig":  # its projections are frozen
-                scaled = dropped + (adapter.rank + matrix.outputs) * numbers.product
+                scaled = dropped + (adapter.rank + matrix.outputs) * sizes.product
             else:
-                scaled = dropped + (matrix.inputs + adapter.rank) * numbers.product
+                scaled = dropped + (matrix.inputs + adapter.rank) * sizes.product
             if adapter.magnitudes:
-                scaled += 2 * matrix.outputs * numbers.product
+                scaled += 2 * matrix.outputs * sizes.product
         total += matrix.count * scaled
     return total

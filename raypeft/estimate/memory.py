@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from raypeft.estimate.activations import FP32, Adapter, Numbers, saved
+from raypeft.estimate.activations import FP32, Adapter, Sizes, saved
 from raypeft.spec.sections import Training
 from raypeft.spec.shape import Shape
 from raypeft.spec.technique import Quantization
@@ -110,12 +110,12 @@ class Configuration:
         return self.half and (self.quantization is None or self.training.quantized_rest == "half")
 
     @property
-    def numbers(self) -> Numbers:
+    def sizes(self) -> Sizes:
         """Bytes of an element in training; what quantised layers put out has the precision of their inputs."""
         size = 2 if self.half_rest else FP32
         attended = 2 if self.half and (self.device == "gpu" or size == 2) else FP32
         eager = self.training.attention == "eager" or self.shape.block == "codegen"
-        return Numbers(self.device == "gpu", self.half, size, attended, eager, self.quantization == "8bit")
+        return Sizes(self.device == "gpu", self.half, size, attended, eager, self.quantization == "8bit")
 
     def base_weights(self) -> float:
         """Bytes of the base model. Embeddings, norms, the output layer and T5's `wo` are never quantised."""
@@ -220,14 +220,13 @@ def estimate(configuration: Configuration, workload: Workload) -> Estimate:
 
 def _training(c: Configuration, work: Workload, fixed: Mapping[str, float], gradients: int) -> dict[str, float]:
     """The higher of two points: where the loss is differentiated, and where the optimiser steps."""
-    shape, numbers = c.shape, c.numbers
-    virtual = c.adapter.virtual if c.adapter.kind != "PrefixTuningConfig" else 0
-    predicted = work.micro * (work.code if shape.block == "t5" else work.prompt + work.code + virtual)
-    activations = float(saved(shape, numbers, c.adapter, work.micro, work.prompt, work.code) + c.layer_copies())
+    shape, sizes = c.shape, c.sizes
+    tokens = work.micro * (work.prompt + work.code + c.adapter.before)
+    predicted = work.micro * work.code if shape.block == "t5" else tokens
+    activations = float(saved(shape, sizes, c.adapter, work.micro, work.prompt, work.code) + c.layer_copies())
     if c.training.gradient_checkpointing and c.adapter.kind != "PrefixTuningConfig":
         layers = shape.layers + shape.encoder_layers
-        tokens = work.micro * (work.prompt + work.code + virtual)
-        activations = activations / layers + layers * tokens * shape.hidden * numbers.hidden
+        activations = activations / layers + layers * tokens * shape.hidden * sizes.hidden
     activations += predicted * shape.hidden * FP32
     activations += c.copies() - c.layer_copies()
     kept = gradients if work.micro < work.batch else 0

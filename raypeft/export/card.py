@@ -13,7 +13,7 @@ from raypeft import __version__
 from raypeft.export.snippet import Snippet
 from raypeft.metrics import KS, flatten
 from raypeft.metrics.entries import METRICS, compared_metrics
-from raypeft.modeling.layout import NATIVE_CORES
+from raypeft.modeling.layout import foreign_cores
 from raypeft.output.text import count, hyperparameters, loss, markdown, one_line, percent, printable
 from raypeft.runs.folder import Run
 from raypeft.runs.records import Selection
@@ -44,6 +44,11 @@ class Export:
     snippet: Snippet
     merged: bool
     license: str
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it is an adapter alone, to be put on its base model."""
+        return self.run.plan.resolved.techniques[self.cell.technique].kind == "adapter" and not self.merged
 
 
 def card(export: Export) -> str:
@@ -87,11 +92,6 @@ def card(export: Export) -> str:
         license=export.license,
         versions=", ".join(f"{name} {version}" for name, version in _versions(run).items()),
     )
-
-
-def write_card(export: Export, folder: Path) -> None:
-    """Write the card as the folder's README.md."""
-    (folder / "README.md").write_text(card(export), encoding="utf-8")
 
 
 def _template() -> Any:
@@ -138,11 +138,10 @@ def _front(export: Export, title: str, tests: Mapping[str, Any]) -> dict[str, An
     resolved = export.run.plan.resolved
     dataset, technique = resolved.datasets[export.cell.dataset], resolved.techniques[export.cell.technique]
     task = "text-generation" if export.architecture == "decoder" else "text2text-generation"
-    is_adapter = technique.kind == "adapter" and not export.merged
     front: dict[str, Any] = {
         "license": export.license,
         "base_model": export.base_model,
-        "library_name": "peft" if is_adapter else "transformers",
+        "library_name": "peft" if export.is_adapter else "transformers",
         "pipeline_tag": task,
         "language": ["code", "en"],
         "tags": ["code", "raypeft", technique.title],
@@ -174,27 +173,26 @@ def _result(task: str, dataset: DatasetEntry, name: str, metrics: Mapping[str, A
 def _notes(export: Export) -> list[str]:
     resolved = export.run.plan.resolved
     technique, entry = resolved.techniques[export.cell.technique], resolved.models[export.cell.model]
-    is_adapter = technique.kind == "adapter" and not export.merged
     notes = []
     if resolved.study.protocol.stop_rule == "package":
         notes.append(
             "The study ended its searches by the replication package's rule. The lines below end each candidate by "
             "itself, so that lower candidates may differ."
         )
-    if technique.quantization and not export.merged:
-        notes.append(f"The adapter was trained on {technique.quantization} weights; load the base model so too.")
-    if technique.quantization and export.merged:
+    if technique.quantization:
         notes.append(
             f"The adapter was trained and tested on {technique.quantization} weights, and is merged here into the "
             "values that those stand for."
+            if export.merged
+            else f"The adapter was trained on {technique.quantization} weights; load the base model so too."
         )
-    if is_adapter and export.base_model == export.cell.model and not entry.hub:
+    if export.is_adapter and export.base_model == export.cell.model and not entry.hub:
         notes.append(f"The base model has no address here: put its hub id or folder in place of {export.base_model}.")
-    if entry.qkv_layout not in (None, NATIVE_CORES):
-        layout = f"The base model's checkpoint lays out its attention rows for {entry.qkv_layout} cores"
+    if cores := foreign_cores(entry):
+        layout = f"The base model's checkpoint lays out its attention rows for {cores} cores"
         notes.append(
             f"{layout}, and so does this adapter. transformers' own class reads 4: there, reorder both, as below."
-            if is_adapter
+            if export.is_adapter
             else f"{layout}. The weights here are reordered for transformers' own class; load them without remote code."
         )
     return notes

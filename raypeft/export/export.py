@@ -3,16 +3,17 @@
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from raypeft.data.chat import ChatPrompts, prompts_for
 from raypeft.errors import UserError
-from raypeft.export.card import UNKNOWN, Export, write_card
+from raypeft.export.card import UNKNOWN, Export, card
 from raypeft.export.check import check_folder
-from raypeft.export.folder import base_reference, effective_precision, export_adapter, export_model, local_folder
+from raypeft.export.folder import effective_precision, export_adapter, export_model
 from raypeft.export.snippet import Snippet
-from raypeft.modeling.layout import NATIVE_CORES
-from raypeft.modeling.source import model_config, model_tokenizer
+from raypeft.modeling.layout import foreign_cores
+from raypeft.modeling.source import model_config, model_tokenizer, origin
 from raypeft.runs.checkpoints import Checkpoint
 from raypeft.runs.folder import Run
 from raypeft.runs.selection import check_consent, selected
@@ -98,44 +99,39 @@ def write(
     """
     resolved = run.plan.resolved
     entry, technique = resolved.models[cell.model], resolved.techniques[cell.technique]
-    config = model_config(cell.model, entry)
     whole = merge or technique.kind == "full"
     precision = "fp32" if technique.kind == "full" else effective_precision(run, cell)
-    called = base_model or base_reference(cell.model, entry)
+    called = base_model or entry.hub or cell.model
     if whole:
         export_model(run, cell, folder, precision)
     else:
         export_adapter(run, cell, folder, called)
-    architecture: Architecture = "encoder_decoder" if config.is_encoder_decoder else "decoder"
+    architecture: Architecture = "encoder_decoder" if model_config(cell.model, entry).is_encoder_decoder else "decoder"
     tokenizer = model_tokenizer(cell.model, entry)
     prompts = prompts_for(resolved.study.protocol, cell.model, entry, tokenizer, architecture)
     dataset, test = resolved.datasets[cell.dataset], resolved.study.test
-
-    def snippet(here: str, base: str, revision: str | None) -> Snippet:
-        return Snippet(
-            folder=here,
-            base_model=None if whole else base,
-            revision=revision,
-            remote_code=entry.trust_remote_code,
-            architecture=architecture,
-            precision=precision,
-            quantization=technique.quantization,
-            cores=entry.qkv_layout if entry.qkv_layout != NATIVE_CORES else None,
-            prompt=prompts.test("{intent}"),
-            end=prompts.end if isinstance(prompts, ChatPrompts) else None,
-            beams=test.beams,
-            candidates=test.candidates,
-            max_new_tokens=dataset.max_code_tokens,
-            stop_strings=tuple(dataset.stop_strings),
-        )
-
-    shown = snippet(name, called, entry.revision)
-    merged = merge and technique.kind == "adapter"
-    write_card(Export(run, cell, called, architecture, shown, merged, license), folder)
+    shown = Snippet(
+        folder=name,
+        base_model=None if whole else called,
+        revision=entry.revision,
+        remote_code=entry.trust_remote_code,
+        architecture=architecture,
+        precision=precision,
+        quantization=technique.quantization,
+        cores=foreign_cores(entry),
+        prompt=prompts.test("{intent}"),
+        end=prompts.end if isinstance(prompts, ChatPrompts) else None,
+        beams=test.beams,
+        candidates=test.candidates,
+        max_new_tokens=dataset.max_code_tokens,
+        stop_strings=tuple(dataset.stop_strings),
+    )
+    exported = Export(run, cell, called, architecture, shown, merge and technique.kind == "adapter", license)
+    (folder / "README.md").write_text(card(exported), encoding="utf-8")
     if check:
-        here = snippet(str(folder), str(local_folder(cell.model, entry)), None)
-        exact = precision == "fp32" and technique.quantization is None
-        check_folder(run, cell, here, prompts, exact=exact)
+        base = None if whole else origin(cell.model, entry)[0]
+        here = replace(shown, folder=str(folder), base_model=base, revision=None)
+        check_folder(run, cell, here, prompts, exact=precision == "fp32" and technique.quantization is None)
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:

@@ -14,31 +14,16 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 
 from raypeft.errors import UserError
-from raypeft.export.rows import to_checkpoint_rows
-from raypeft.hub import model_snapshot
 from raypeft.modeling.adapter_files import CONFIG, WEIGHTS
-from raypeft.modeling.layout import NATIVE_CORES
+from raypeft.modeling.layout import foreign_cores, to_checkpoint_rows
 from raypeft.modeling.loading import load_base
 from raypeft.modeling.precision import DTYPES, Hardware, compute_dtype, name_of
 from raypeft.modeling.source import model_config
 from raypeft.output.files import write_json
 from raypeft.runs.folder import Run
 from raypeft.runs.identity import precision_of
-from raypeft.spec.catalogue import ModelEntry
 from raypeft.spec.plan import Cell
 from raypeft.spec.sections import Effective
-
-
-def base_reference(name: str, entry: ModelEntry) -> str:
-    """What the base model is called outside of the run: its hub id, else its name in the study."""
-    return entry.hub or name
-
-
-def local_folder(name: str, entry: ModelEntry) -> Path:
-    """Where the base model lies on this machine."""
-    return entry.path(f"models.{name}.folder") or model_snapshot(
-        str(entry.hub), revision=entry.revision, code=entry.trust_remote_code
-    )
 
 
 def effective_precision(run: Run, cell: Cell) -> Effective:
@@ -73,12 +58,11 @@ def export_adapter(run: Run, cell: Cell, folder: Path, base_model: str) -> None:
     config["revision"] = entry.revision
     if config.get("tokenizer_name_or_path"):
         config["tokenizer_name_or_path"] = base_model
-    if entry.qkv_layout in (None, NATIVE_CORES):
-        shutil.copy2(best / WEIGHTS, folder / WEIGHTS)
-    else:
-        width = model_config(cell.model, entry).n_embd
-        moved = to_checkpoint_rows(load_file(best / WEIGHTS), width, entry.qkv_layout)
+    if cores := foreign_cores(entry):
+        moved = to_checkpoint_rows(load_file(best / WEIGHTS), model_config(cell.model, entry).n_embd, cores)
         save_file(moved, folder / WEIGHTS, metadata={"format": "pt"})
+    else:
+        shutil.copy2(best / WEIGHTS, folder / WEIGHTS)
     write_json(folder / CONFIG, config)
 
 

@@ -24,7 +24,6 @@ from raypeft.spec.catalogue import TargetList
 from raypeft.spec.technique import Technique, Value, share_of_steps
 
 log = logging.getLogger("raypeft.trial")
-LEFT_BEHIND = ("peft_config", "_hf_peft_config_loaded", "_gradient_checkpointing_func", "_require_grads_hooks")
 TASKS = {"decoder": "CAUSAL_LM", "encoder_decoder": "SEQ_2_SEQ_LM"}
 
 
@@ -122,6 +121,8 @@ def adapted(
     """
     lent = base.model
     uses_cache = getattr(lent.config, "use_cache", None)
+    attributes = {module: set(vars(module)) for module in lent.modules()}
+    new_config = functools.partial(adapter_config, base, technique, hyperparameters, steps)
     # After loading, which draws random numbers: an adapter starts as in a process of its own.
     set_seed(seed)
     model = None
@@ -130,12 +131,10 @@ def adapted(
             model = _full(base, saved)
         elif saved is None:
             with _uninitialised_as_nan():
-                model = peft.get_peft_model(base.model, adapter_config(base, technique, hyperparameters, steps))
+                model = peft.get_peft_model(base.model, new_config())
             _check_initialised(model, technique)
             remember_start(model)
-        elif steps is not None and is_converted(
-            saved, config := adapter_config(base, technique, hyperparameters, steps)
-        ):
+        elif steps is not None and is_converted(saved, config := new_config()):
             model = resume(base.model, config, saved)
         else:
             model = _saved(base, saved)
@@ -143,7 +142,7 @@ def adapted(
             _train_in_fp32(model)
         yield model
     finally:
-        base.take_back(functools.partial(_detached, lent, model, uses_cache))
+        base.take_back(functools.partial(_detached, lent, model, attributes, uses_cache))
         if base.changed:
             log.info("%s left the base model changed (%s): it is loaded anew", technique.title, base.changed)
 
@@ -219,12 +218,13 @@ def _saved(base: Base, saved: Path) -> peft.PeftModel:
     return model
 
 
-def _detached(lent: Any, model: Any, uses_cache: bool | None) -> Any:
+def _detached(lent: Any, model: Any, attributes: Mapping[torch.nn.Module, set[str]], uses_cache: bool | None) -> Any:
     """The base model without its adapter (peft's `unload`, which prompt learning has no need of).
 
     Args:
         lent: the base model.
         model: what was made of it: the base with an adapter, or a copy.
+        attributes: names of those that its modules had; what peft and transformers have added is removed.
         uses_cache: what its configuration said, which Trainer overwrites.
     """
     if not isinstance(model, peft.PeftModel):
@@ -235,7 +235,8 @@ def _detached(lent: Any, model: Any, uses_cache: bool | None) -> Any:
         inner.disable_input_require_grads()
     if uses_cache is not None:
         inner.config.use_cache = uses_cache
-    for module in inner.modules():
-        for name in LEFT_BEHIND:
-            vars(module).pop(name, None)
+    for module, names in attributes.items():
+        for name in vars(module).keys() - names:
+            if not callable(getattr(type(module), name, None)):  # a method put over the class's own is a change
+                delattr(module, name)
     return inner.eval().requires_grad_(False)

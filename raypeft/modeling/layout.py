@@ -1,4 +1,4 @@
-"""Where an architecture keeps its layers: the modules that techniques name, and fused projections."""
+"""Where an architecture keeps its layers: the modules that techniques name, and fused projections' rows."""
 
 from collections.abc import Mapping
 from typing import get_args
@@ -61,6 +61,11 @@ NATIVE_CORES = 4
 PARTS = 3
 
 
+def foreign_cores(entry: ModelEntry) -> int | None:
+    """Cores that a checkpoint's rows are laid out for, where transformers' class reads another order; else none."""
+    return None if entry.qkv_layout == NATIVE_CORES else entry.qkv_layout
+
+
 def check_layout(config: PreTrainedConfig, cores: int | None, where: str) -> None:
     """Check that a checkpoint's layout is known and that transformers' class can run it.
 
@@ -108,3 +113,33 @@ def to_native_layout(model: nn.Module, cores: int) -> None:
         if isinstance(module, CodeGenAttention):
             weight = module.qkv_proj.weight
             weight.copy_(weight[native_rows(weight.shape[1], cores).to(weight.device)])
+
+
+PROJECTION = "qkv_proj"
+# Shared among layers of different widths, so that the rows of one layer cannot be moved.
+SHARED = "vera_B"
+
+
+def to_checkpoint_rows(weights: Mapping[str, torch.Tensor], width: int, cores: int) -> dict[str, torch.Tensor]:
+    """Reverse `to_native_layout` in an adapter: whatever has a row for each output of the projection is moved back.
+
+    Args:
+        weights: tensors of the adapter file.
+        width: of the model's hidden states.
+        cores: of the checkpoint's layout.
+
+    Raises:
+        UserError: the adapter shares its output rows among layers (VeRA).
+    """
+    if any(SHARED in name for name in weights) and any(PROJECTION in name for name in weights):
+        raise UserError(
+            "VeRA shares its output rows among layers, so they cannot be put into the order of this model's checkpoint",
+            hint="Export it with --merge.",
+        )
+    rows = native_rows(width, cores)
+    moved = dict(weights)
+    for name, tensor in weights.items():
+        if PROJECTION in name and tensor.shape[0] == PARTS * width:
+            moved[name] = torch.empty_like(tensor)
+            moved[name][rows] = tensor
+    return moved

@@ -1,25 +1,22 @@
 """Base models: loading, and the one a worker keeps warm."""
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 from peft import prepare_model_for_kbit_training
 
 from raypeft.modeling.fingerprint import Fingerprint, differences, fingerprint, in_words
 from raypeft.modeling.fitting import check_causal, check_tokenizer
-from raypeft.modeling.layout import NATIVE_CORES, target_lists, to_native_layout
+from raypeft.modeling.layout import foreign_cores, target_lists, to_native_layout
 from raypeft.modeling.memory import await_free_gpu, give_back
 from raypeft.modeling.precision import Hardware, compute_dtype, keep_unpacked, quantization_config
 from raypeft.modeling.source import AUTO_CLASSES, WITH_INFO, checked, model_tokenizer, reading
 from raypeft.modeling.weights import check_complete
 from raypeft.spec.catalogue import Architecture, ModelEntry, TargetList
-from raypeft.spec.plan import Cell, IclJob
+from raypeft.spec.plan import Cell, IclJob, Plan
 from raypeft.spec.resolve import ResolvedStudy
 from raypeft.spec.sections import Attention, Precision, QuantizedRest
 from raypeft.spec.technique import Quantization
@@ -95,40 +92,30 @@ _warm: dict[tuple[object, ...], Base] = {}
 def study_base(resolved: ResolvedStudy, target: Cell | IclJob) -> Base:
     """The warm base model of a cell, quantised as its technique says, or of an ICL run, which is never quantised."""
     training = resolved.study.training
+    name, quantization = Plan(resolved).base(target)
     return warm_base(
-        target.model,
-        resolved.models[target.model],
+        name,
+        resolved.models[name],
         training.precision,
-        quantization=resolved.techniques[target.technique].quantization if isinstance(target, Cell) else None,
+        gpu_share=resolved.study.resources.gpus_per_trial,
+        quantization=quantization,
         quantized_rest=training.quantized_rest,
         attention=training.attention,
-        gpu_share=resolved.study.resources.gpus_per_trial,
     )
 
 
-def warm_base(
-    name: str,
-    entry: ModelEntry,
-    precision: Precision,
-    *,
-    quantization: Quantization | None = None,
-    quantized_rest: QuantizedRest = "half",
-    attention: Attention = "auto",
-    gpu_share: float = 1,
-) -> Base:
-    """The base model, kept in this process until another is asked for; with quantised weights it is another.
+def warm_base(name: str, entry: ModelEntry, precision: Precision, *, gpu_share: float = 1, **options: Any) -> Base:
+    """What `load_base` loads, kept in this process until another is asked for; with other options it is another.
 
     Trials after each other on one worker share it; what came back changed from one of them is loaded anew. Before
     another is loaded, the memory of the one before is freed, and `gpu_share` of the GPU is waited for.
     """
-    key = (entry.model_dump_json(), precision, quantization, quantization and quantized_rest, attention)
+    key = (entry.model_dump_json(), precision, *sorted(options.items()))
     if key not in _warm:
         _warm.clear()
         give_back()
         await_free_gpu(gpu_share)
-        _warm[key] = load_base(
-            name, entry, precision, quantization=quantization, quantized_rest=quantized_rest, attention=attention
-        )
+        _warm[key] = load_base(name, entry, precision, **options)
     _warm[key].renew()
     return _warm[key]
 
@@ -169,17 +156,16 @@ def load_base(
     dtype = compute_dtype(precision, config.model_type, hardware)
     kind = AUTO_CLASSES[architecture]
     how = {"dtype": dtype} | ({} if attention == "auto" else {"attn_implementation": attention})
-    quantized = {}
+    quantized: dict[str, Any] = {}
     if quantization is not None:
-        quantized = {"quantization_config": quantization_config(quantization, dtype)}
-        quantized |= {"device_map": {"": hardware.device}}
+        config_of_weights = quantization_config(quantization, dtype)
+        quantized = {"quantization_config": config_of_weights, "device_map": {"": hardware.device}}
     tokenizer = model_tokenizer(name, entry)
     with reading(name, source):
-        if entry.qkv_layout in (None, NATIVE_CORES):
-            model, info = kind.from_pretrained(source, **options, **how, **quantized, **WITH_INFO)
-        else:
-            model, info = kind.from_pretrained(source, **options, **how, **WITH_INFO)
-            to_native_layout(model, entry.qkv_layout)
+        cores = foreign_cores(entry)
+        model, info = kind.from_pretrained(source, **options, **how, **({} if cores else quantized), **WITH_INFO)
+        if cores:
+            to_native_layout(model, cores)
             model = _from_weights(model, how | quantized) if quantized else model
     check_complete(info, model, source, where)
     check_tokenizer(tokenizer, model, source, where)
@@ -198,13 +184,7 @@ def load_base(
         source = model.name_or_path = model.config.name_or_path = entry.hub
     targets = target_lists(entry, config.model_type)
     again = functools.partial(
-        load_base,
-        name,
-        entry,
-        precision,
-        quantization=quantization,
-        quantized_rest=quantized_rest,
-        attention=attention,
+        load_base, name, entry, precision, quantization=quantization, quantized_rest=quantized_rest, attention=attention
     )
     return Base(name, entry, source, model, tokenizer, architecture, targets, dtype, again)
 

@@ -7,6 +7,7 @@ import re
 import resource
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,8 @@ EXHAUSTED = re.compile(
 def reset_peak() -> None:
     """Start measuring: by torch's statistics on a GPU, on Linux CPUs by the kernel's high-water mark.
 
-    Memory that torch or the C library only keeps for later use is given back first, so that it does not count.
+    Memory that torch or the C library only keeps for later use is given back first, so that it does not count: the
+    decoding after a training would else be said to take what the training took.
     """
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -39,12 +41,8 @@ def reset_peak() -> None:
         return
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
-    marker = Path("/proc/self/clear_refs")
-    if marker.exists():
-        try:
-            marker.write_text("5")
-        except OSError:
-            return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_mib() -> float:

@@ -22,7 +22,6 @@ from raypeft.spec.technique import Technique, Value
 EXACT = ("target_modules", "feedforward_modules", "modules_to_save", "exclude_modules")
 PARAMETERS = "target_parameters"
 PATTERNS = ("rank_pattern", "alpha_pattern")
-KEYWORDS = ("all-linear",)
 
 
 def unmatched_names(arguments: Mapping[str, Any], model: Any) -> list[str]:
@@ -40,10 +39,11 @@ def unmatched_names(arguments: Mapping[str, Any], model: Any) -> list[str]:
         names = arguments.get(argument) or ()
         known, shown = (parameters, parameters) if argument == PARAMETERS else (modules, weighted)
         if isinstance(names, str):
-            if names not in KEYWORDS and not any(_matches(names, one) for one in known):
+            if names != "all-linear" and not any(_matches(names, one) for one in known):
                 found.append(f"{argument}: the regular expression {names!r} fits no module of the model")
         elif absent := [name for name in names if not any(_called(one, name) for one in known)]:
-            found.append(f"{argument}: the model has no {_listed(absent)}; it has {_listed(_last_parts(shown))}")
+            inside = sorted({part for one in shown if not (part := one.rpartition(".")[2]).isdigit()})
+            found.append(f"{argument}: the model has no {_listed(absent)}; it has {_listed(inside)}")
     for argument in PATTERNS:
         if absent := [key for key in arguments.get(argument) or () if not any(_fits(key, one) for one in modules)]:
             found.append(f"{argument}: {_listed(absent)} fits no module of the model")
@@ -68,11 +68,6 @@ def _matches(expression: str, one: str) -> bool:
 def _fits(key: str, one: str) -> bool:
     """How peft looks up a module in its patterns."""
     return _matches(rf"(.*\.)?({key})", one)
-
-
-def _last_parts(names: Iterable[str]) -> list[str]:
-    """What modules are called inside their layer."""
-    return sorted({part for name in names if not (part := name.rpartition(".")[2]).isdigit()})
 
 
 def _listed(names: Iterable[object]) -> str:
@@ -176,12 +171,12 @@ def _too_few_positions(resolved: ResolvedStudy, model: str, config: Any, templat
         return []
     found = []
     virtual = {name: _virtual_tokens(resolved.techniques[name]) for name in _techniques_of(resolved, model)}
+    more = {name: tokens for name, tokens in virtual.items() if tokens}
     for dataset in resolved.study.datasets:
         entry = resolved.datasets[dataset]
         prompt, code = entry.max_prompt_tokens + template, entry.max_code_tokens
-        for technique, tokens in {"": 0, **virtual}.items():
-            needed = needed_positions(prompt, code, tokens, config.is_encoder_decoder)
-            if needed <= limit or (technique and not tokens):
+        for technique, tokens in {"": 0, **more}.items():
+            if needed_positions(prompt, code, tokens, config.is_encoder_decoder) <= limit:
                 continue
             beside = f" and {tokens} virtual tokens of techniques.{technique}" if tokens else ""
             found.append(

@@ -81,7 +81,7 @@ MOST_TECHNIQUES = 100
 """Of a study that are read to tell what is wrong with them."""
 
 
-def check(content: Mapping[str, Any], where: str, known_wrong: Sequence[str] = ()) -> None:
+def check_study(content: Mapping[str, Any], where: str, known_wrong: Sequence[str] = ()) -> None:
     """Check a study and the names in it, each also where other parts of it are invalid.
 
     Args:
@@ -100,9 +100,7 @@ def check(content: Mapping[str, Any], where: str, known_wrong: Sequence[str] = (
         wrong += problems(error, content)
     shipped = shipped_catalogue()
     for kind, known in (("models", [*shipped.models]), ("datasets", [*shipped.datasets])):
-        own = content.get("catalogue")
-        own = own.get(kind) if isinstance(own, dict) else None
-        known += [entry for entry in own if entry not in known] if isinstance(own, dict) else []
+        known += [entry for entry in _within(content, "catalogue", kind) if entry not in known]
         further = "; a hub id (organisation/name) or a folder will do too" if kind == "models" else ""
         wrong += [
             f"{key}: unknown {quoted(name)}; known: {shortened(', '.join(map(str, known)), 500)}{further}"
@@ -124,15 +122,20 @@ def check(content: Mapping[str, Any], where: str, known_wrong: Sequence[str] = (
             load_technique(name)
         except UserError as error:
             wrong.append(f"{key}: " + str(error).replace("\n", "\n    "))
-    protocol = content.get("protocol")
-    point = protocol.get("point") if isinstance(protocol, dict) else None
     wrong += [
         f"protocol.point.{shortened(name)}: is none of the study's techniques: {shortened(', '.join(stems), 500)}"
-        for name in (point if isinstance(point, dict) else ())
+        for name in _within(content, "protocol", "point")
         if name not in stems
     ]
     if wrong:
         raise listed(list(dict.fromkeys(wrong)), where)
+
+
+def _within(content: Any, *keys: str) -> dict[Any, Any]:
+    """A mapping inside a study that may be invalid; nothing where there is none."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
 
 
 def _unknown_skips(study: Study) -> list[str]:

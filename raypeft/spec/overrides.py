@@ -1,7 +1,7 @@
 """What the command line changes of a study: settings, parts of it, the tiny scale."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raypeft.errors import UserError
@@ -50,17 +50,21 @@ def check_kept(content: Mapping[str, Any], key: str, wanted: Sequence[str]) -> N
         )
 
 
+def change_names(content: dict[str, Any], key: str, change: Callable[[list[str]], list[str]]) -> None:
+    """Change a list of names, or those of groups."""
+    present = content[key]
+    grouped = isinstance(present, dict)
+    content[key] = {group: change(names) for group, names in present.items()} if grouped else change(present)
+
+
 def keep(content: dict[str, Any], key: str, wanted: Sequence[str]) -> None:
     """Reduce a list, or lists of groups, of a valid study to names that it has; groups left empty go on both sides."""
     if not wanted:
         return
-    present = content[key]
-    if isinstance(present, list):
-        content[key] = [name for name in present if name in wanted]
-        return
-    kept = {group: [name for name in names if name in wanted] for group, names in present.items()}
-    for side in ("models", "techniques"):
-        if isinstance(groups := kept if side == key else content[side], dict):
+    change_names(content, key, lambda names: [name for name in names if name in wanted])
+    kept = content[key]
+    for side in ("models", "techniques") if isinstance(kept, dict) else ():
+        if isinstance(groups := content[side], dict):
             content[side] = {group: names for group, names in groups.items() if kept[group]}
 
 
@@ -116,15 +120,7 @@ def stand_in(content: dict[str, Any], scale: Scale, known: Catalogue) -> None:
 
     What in-context learning leaves out for a model's sake does not hold for what stands in for it.
     """
-    models = content["models"]
-    if isinstance(models, dict):
-        content["models"] = {group: _models(names, scale, known) for group, names in models.items()}
-    else:
-        content["models"] = _models(models, scale, known)
-    content["datasets"] = list(dict.fromkeys(map(scale.dataset, content["datasets"])))
+    change_names(content, "models", lambda names: list(dict.fromkeys(scale.model(name, known) for name in names)))
+    change_names(content, "datasets", lambda names: list(dict.fromkeys(map(scale.dataset, names))))
     if content.get("icl"):
         content["icl"] = {**content["icl"], "skip": []}
-
-
-def _models(names: list[str], scale: Scale, known: Catalogue) -> list[str]:
-    return list(dict.fromkeys(scale.model(name, known) for name in names))

@@ -8,9 +8,9 @@ from pydantic import ValidationError, model_validator
 
 from raypeft.errors import UserError
 from raypeft.spec.catalogue import Catalogue, DatasetEntry, ModelEntry, shipped_catalogue
-from raypeft.spec.checking import check, direct_models, is_direct, named
+from raypeft.spec.checking import check_study, direct_models, is_direct, named
 from raypeft.spec.loading import Inconsistent, Strict, dump_yaml, find, listed, read_yaml, together, validate, variables
-from raypeft.spec.overrides import check_kept, keep, load_scale, set_key, shrink, stand_in
+from raypeft.spec.overrides import change_names, check_kept, keep, load_scale, set_key, shrink, stand_in
 from raypeft.spec.study import Study
 from raypeft.spec.technique import IN_THE_PAPER, Technique, load_technique, shipped_technique
 from raypeft.spec.values import FolderName, Identifier, Name, Value, is_folder_name, quoted, shortened
@@ -155,7 +155,7 @@ def resolve(
     if isinstance(own := content.get("catalogue"), dict):
         content["catalogue"] = shipped_catalogue().completed(own)
     short, unnamed = _name_direct_models(content)
-    attempt(check, content, where, unnamed)
+    attempt(check_study, content, where, unnamed)
     wanted = [short.get(model, model) for model in models]
     for key, names in (("models", wanted), ("datasets", datasets), ("techniques", techniques)):
         attempt(check_kept, content, key, names)
@@ -211,15 +211,13 @@ def _name_direct_models(content: dict[str, Any]) -> tuple[dict[str, str], list[s
     names, entries, wrong = direct_models(sources, known)
     if wrong:
         return names, [f"models: {line}" for line in wrong]
-    models = content["models"]
-    lists = models if isinstance(models, dict) else {"": models}
-    renamed = {
-        group: [names.get(name, name) if isinstance(name, str) else name for name in members]
-        if isinstance(members, list)
-        else members
-        for group, members in lists.items()
-    }
-    content["models"] = renamed if isinstance(models, dict) else renamed[""]
+
+    def renamed(members: list[str]) -> list[str]:
+        if not isinstance(members, list):  # of a study that may be invalid
+            return members
+        return [names.get(name, name) if isinstance(name, str) else name for name in members]
+
+    change_names(content, "models", renamed)
     added = {name: entry.model_dump(exclude_unset=True) for name, entry in entries.items()}
     content["catalogue"] = {**own, "models": {**(own.get("models") or {}), **added}}
     return names, []

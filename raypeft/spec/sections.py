@@ -1,26 +1,14 @@
 """The sections of a study: how to search, train, validate and test, with how much of the data, on what."""
 
-from collections.abc import Collection, Hashable
-from typing import Annotated, Literal, Self, TypeVar
+from collections.abc import Collection
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from raypeft.spec.loading import Inconsistent, Strict
-from raypeft.spec.values import Count, Flag, Line, Real, Seed, Short, Whole, quoted
+from raypeft.spec.values import Count, Each, Flag, Line, Real, Seed, Short, Whole, distinct
 
-Each = TypeVar("Each", bound=Hashable)
-
-
-def _distinct(values: list[Each]) -> list[Each]:
-    seen: set[Each] = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"{quoted(value)} stands twice")
-        seen.add(value)
-    return values
-
-
-Distinct = Annotated[list[Each], Field(min_length=1), AfterValidator(_distinct), Short]
+Distinct = Annotated[list[Each], Field(min_length=1), AfterValidator(distinct), Short]
 Names = Distinct[Annotated[str, Field(min_length=1, max_length=4_000)]]
 Groups = Annotated[dict[Line, Names], Field(min_length=1), Short]
 Batch = Annotated[Whole, Field(gt=0, le=65_536)]

@@ -1,7 +1,7 @@
 """Techniques: how a model is adapted, what is searched, and the paper's point."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Literal, Self, TypeGuard
 
@@ -9,7 +9,19 @@ from pydantic import AfterValidator, Field, model_validator
 
 from raypeft.spec.loading import Inconsistent, Strict, find, read_yaml, shipped, validate
 from raypeft.spec.protocol import Source
-from raypeft.spec.values import Argument, Identifier, Line, Real, Short, Usual, Value, Whole, quoted, shortened
+from raypeft.spec.values import (
+    Argument,
+    Identifier,
+    Line,
+    Real,
+    Short,
+    Usual,
+    Value,
+    Whole,
+    distinct,
+    quoted,
+    shortened,
+)
 
 Number = int | float
 Bound = Annotated[Real, Usual]
@@ -21,13 +33,6 @@ def is_number(value: object) -> TypeGuard[Number]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _different(options: list[Value]) -> list[Value]:
-    seen = [(type(option), option) for option in options]
-    if twice := [option for index, (_, option) in enumerate(seen) if seen[index] in seen[:index]]:
-        raise ValueError(f"{quoted(twice[0])} stands twice")
-    return options
-
-
 class Dimension(Strict):
     """One searched hyperparameter: exactly one of a choice, a range, or a logarithmic range (bounds included).
 
@@ -36,7 +41,7 @@ class Dimension(Strict):
         times: another searched hyperparameter, of which what is drawn is a multiple.
     """
 
-    choice: Annotated[list[Value], Field(min_length=1), AfterValidator(_different), Short] | None = None
+    choice: Annotated[list[Value], Field(min_length=1), AfterValidator(distinct), Short] | None = None
     uniform: tuple[Bound, Bound] | None = None
     log_uniform: tuple[Bound, Bound] | None = None
     integer: tuple[WholeBound, WholeBound] | None = None
@@ -152,7 +157,7 @@ class Technique(Strict):
             for name, dimension in self.search.items()
             if any(map(is_number, dimension.choice or ())) and any(isinstance(o, str) for o in dimension.choice or ())
         ]
-        wrong += self._wrong_counts() + self._wrong_modules()
+        wrong += [*self._wrong_counts(), *self._wrong_modules()]
         for name, value in self.arguments.items():
             if (share := share_of_steps(value)) is not None and not 0 < share <= 1:
                 wrong.append((f"arguments.{name}.steps", f"is {share}, but must be a share above 0 and up to 1"))
@@ -164,57 +169,48 @@ class Technique(Strict):
             raise Inconsistent(wrong)
         return self
 
-    def _wrong_counts(self) -> list[tuple[str, str]]:
-        wrong = []
+    def _wrong_counts(self) -> Iterator[tuple[str, str]]:
         for name in COUNTS:
-            fixed = [("arguments", self.arguments.get(name)), ("paper", self.paper.get(name))]
-            for section, value in [*fixed, ("package", self.package.get(name))]:
-                if value is not None and not _is_count(value):
-                    message = f"should be a whole number of at least 1, but is {quoted(value)}"
-                    wrong.append((f"{section}.{name}", message))
+            for section, values in (("arguments", self.arguments), ("paper", self.paper), ("package", self.package)):
+                if (value := values.get(name)) is not None and not _is_count(value):
+                    yield f"{section}.{name}", f"should be a whole number of at least 1, but is {quoted(value)}"
             drawn = self.search.get(name)
             if drawn and drawn.times is None and not all(map(_is_count, drawn.choice or drawn.bounds)):
                 message = "should draw whole numbers of at least 1, as integer, log_integer or a choice of them do"
-                wrong.append((f"search.{name}", message))
-        return wrong
+                yield f"search.{name}", message
 
-    def _wrong_modules(self) -> list[tuple[str, str]]:
-        wrong = []
+    def _wrong_modules(self) -> Iterator[tuple[str, str]]:
         for name in MODULES:
             value = self.arguments.get(name, "")
             texts = value if isinstance(value, list) else [value]
             options = self.search[name].choice or [0] if name in self.search else []
             if not texts or not all(isinstance(text, str) for text in texts):
-                wrong.append((f"arguments.{name}", "should be the name of a module or list, or a list of such names"))
+                yield f"arguments.{name}", "should be the name of a module or list, or a list of such names"
             if not all(isinstance(option, str) for option in options):
-                wrong.append((f"search.{name}", "should be a choice of names"))
-        return wrong
+                yield f"search.{name}", "should be a choice of names"
 
-    def _wrong_multiples(self) -> list[tuple[str, str]]:
-        wrong = []
+    def _wrong_multiples(self) -> Iterator[tuple[str, str]]:
         for name, dimension in self.search.items():
             if dimension.times is None:
                 continue
             of = self.search.get(dimension.times)
             if of is None or of.times is not None or not (of.numeric and dimension.numeric):
                 message = f"is {dimension.times}, but must be a searched number that is no multiple itself"
-                wrong.append((f"search.{name}.times", message))
-        return wrong
+                yield f"search.{name}.times", message
 
-    def _wrong_values(self, source: Source, names: Iterable[str]) -> list[tuple[str, str]]:
-        wrong = []
+    def _wrong_values(self, source: Source, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         point = self.point(source)
         drawn = self.to_drawn(point)
         for name in dict.fromkeys(names):
             key = f"{source}.{name}"
             if name not in point:
-                wrong.append((key, "is missing: the paper's point has a value for all that is searched"))
+                yield key, "is missing: the paper's point has a value for all that is searched"
             elif name not in self.search:
-                wrong.append((key, "is not searched: a fixed value belongs under arguments"))
+                yield key, "is not searched: a fixed value belongs under arguments"
             elif not self.search[name].contains(drawn[self._drawn_name(name)]):
-                message = f"is {_shown(point[name])}, outside its search space {shortened(str(self.search[name]), 200)}"
-                wrong.append((key, message))
-        return wrong
+                value = point[name]
+                shown = quoted(value) if isinstance(value, str) else repr(value)
+                yield key, f"is {shown}, outside its search space {shortened(str(self.search[name]), 200)}"
 
     def point(self, source: Source) -> dict[str, Value]:
         """The paper's point, or that of its replication package."""
@@ -239,23 +235,19 @@ class Technique(Strict):
 
     def _factor(self, name: str, value: Value, point: Mapping[str, Value]) -> Value:
         """The factor of a value that is a multiple, without what rounding adds to what can be drawn."""
-        dimension, of = self._of(name, point)
-        if dimension is None or of is None or not is_number(value):
-            return value
-        return dimension.nearest(_plain(value / of))
+        of = self._multiplied(name, point)
+        return self.search[name].nearest(_plain(value / of)) if of and is_number(value) else value
 
     def _multiple(self, name: str, value: Value, drawn: Mapping[str, Value]) -> Value:
         """A value times the hyperparameter it is a factor of, to the digits that a file would have."""
-        _, of = self._of(name, drawn)
-        if of is None or not is_number(value):
-            return value
-        return _plain(float(f"{value * of:.15g}"))
+        of = self._multiplied(name, drawn)
+        return _plain(float(f"{value * of:.15g}")) if of and is_number(value) else value
 
-    def _of(self, name: str, point: Mapping[str, Value]) -> tuple[Dimension | None, Number | None]:
-        """The dimension of a hyperparameter and, where it is a multiple, the number that it is one of."""
+    def _multiplied(self, name: str, point: Mapping[str, Value]) -> Number | None:
+        """The number of a point that a hyperparameter is a multiple of, where it is one."""
         dimension = self.search.get(name)
         of = point.get(dimension.times) if dimension and dimension.times else None
-        return dimension, of if of and is_number(of) else None
+        return of if is_number(of) else None
 
     def is_adapted_as(self, other: "Technique") -> bool:
         """Whether a point means the same in both."""
@@ -277,10 +269,6 @@ def _lowest(dimension: Dimension) -> Number:
 
 def _plain(number: float) -> Number:
     return int(number) if number.is_integer() else number
-
-
-def _shown(value: Value) -> str:
-    return quoted(value) if isinstance(value, str) else repr(value)
 
 
 def share_of_steps(value: object) -> float | None:

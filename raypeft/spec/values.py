@@ -7,7 +7,8 @@ Bounds are far beyond what anyone trains, and near enough for every sum made of 
 import math
 import re
 import unicodedata
-from typing import Annotated, Any
+from collections.abc import Hashable
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
@@ -17,7 +18,7 @@ LONGEST_FOLDER = 120  # bytes
 LONGEST_TEXT, LONGEST_LIST, DEEPEST = 10_000, 1_000, 8
 LARGEST_WHOLE, LARGEST, SMALLEST = 2**31 - 1, 1e18, 1e-30
 
-
+Each = TypeVar("Each", bound=Hashable)
 _DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
@@ -40,6 +41,20 @@ def shortened(text: str, longest: int = 100) -> str:
 def quoted(value: object) -> str:
     """A value for a message, as `shortened`, in quotes."""
     return f"'{shortened(str(value))}'"
+
+
+def distinct(values: list[Each]) -> list[Each]:
+    """The values of a list, none of which stands twice; 1, 1.0 and true are three.
+
+    Raises:
+        ValueError: one does.
+    """
+    seen: set[tuple[type, Each]] = set()
+    for value in values:
+        if (type(value), value) in seen:
+            raise ValueError(f"{quoted(value)} stands twice")
+        seen.add((type(value), value))
+    return values
 
 
 def is_name(text: str) -> bool:

@@ -14,7 +14,7 @@ from benchmarks.recording import block
 from raypeft.errors import UserError
 from raypeft.evaluation.generate import generate
 from raypeft.export.export import export, write
-from raypeft.export.folder import local_folder
+from raypeft.modeling.source import origin
 from raypeft.output.files import write_json
 from raypeft.runs.folder import Run
 from raypeft.spec.plan import Cell
@@ -71,7 +71,7 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[Cell, P
 def unchecked(run: Run, cell: Cell, folder: Path, *, merge: bool = False) -> Path:
     """An exported folder that raypeft has not compared with the test, its base model called by where it lies."""
     folder.mkdir(parents=True)
-    base = str(local_folder(cell.model, run.plan.resolved.models[cell.model]))
+    base = origin(cell.model, run.plan.resolved.models[cell.model])[0]
     write(run, cell, folder, merge=merge, base_model=base, name=str(folder), license="unknown", check=False)
     return folder
 

@@ -13,7 +13,7 @@ import transformers
 from transformers import CodeGenConfig, LlamaConfig, PretrainedConfig, Starcoder2Config, T5Config
 from transformers.optimization import Adafactor
 
-from raypeft.estimate.activations import Numbers, saved
+from raypeft.estimate.activations import Sizes, saved
 from raypeft.estimate.footprint import adapter_of
 from raypeft.estimate.memory import QUANTIZED, Configuration, Workload, estimate
 from raypeft.modeling.adapters import adapted, parameter_counts
@@ -145,7 +145,7 @@ def test_kept_activations_are_those_that_autograd_saves(
         kept = saved_by_autograd(model, name, half, shape)
     adapter = adapter_of(shape, spec.peft, spec.arguments | point, base.targets)
     size = 2 if half else 4
-    numbers = Numbers(False, half, size, size, name == "codegen", inputs=spec.quantization == "8bit")
+    numbers = Sizes(False, half, size, size, name == "codegen", inputs=spec.quantization == "8bit")
     counted = saved(shape, numbers, adapter, ROWS, PROMPT, CODE)
     training = Training(precision="bf16" if half else "fp32")
     counted += Configuration(shape, 0, adapter, spec.quantization, training, "cpu").copies()
