@@ -291,11 +291,11 @@ class Run:
             hours: longest training of one point.
             model: only this model.
         """
-        from raypeft.recommendation.candidates import Limits
+        from raypeft.recommendation.candidates import Budget
         from raypeft.recommendation.choice import recommend
         from raypeft.report.numbers.gather import gather
 
-        return recommend(gather(self.files), Limits(gpu_memory_gb, hours), model=model, dataset=None)
+        return recommend(gather(self.files), Budget(gpu_memory_gb, hours), model=model, dataset=None)
 
     def report(self) -> Path:
         """Write tables, figures and HTML page anew, and return the page."""

@@ -15,7 +15,7 @@ from raypeft.output.text import duration
 from raypeft.report.numbers.gather import Numbers, gather
 
 if TYPE_CHECKING:
-    from raypeft.recommendation.candidates import Candidate, Limits
+    from raypeft.recommendation.candidates import Budget, Candidate
     from raypeft.recommendation.choice import Recommendation
 
 
@@ -53,10 +53,10 @@ def recommend(
     for option, value, known in (("--model", model, resolved.models), ("--dataset", dataset, resolved.datasets)):
         if value is not None and value not in known:
             raise UserError(f"'{value}' is not in the study", where=option, hint=f"It has: {', '.join(known)}")
-    from raypeft.recommendation.candidates import Limits
+    from raypeft.recommendation.candidates import Budget
     from raypeft.recommendation.choice import recommend as choose
 
-    numbers, limits = gather(found), Limits(gpu_memory, max_hours)
+    numbers, limits = gather(found), Budget(gpu_memory, max_hours)
     recommendations = choose(numbers, limits, model=model, dataset=dataset)
     if as_json:
         echo_json([_content(numbers, one, limits) for one in recommendations])
@@ -65,7 +65,7 @@ def recommend(
         _print(numbers, one, limits)
 
 
-def _print(numbers: Numbers, found: "Recommendation", limits: "Limits") -> None:
+def _print(numbers: Numbers, found: "Recommendation", limits: "Budget") -> None:
     from raypeft.metrics.entries import compared_metrics
     from raypeft.recommendation.wording import caveats, confidence, costs, title
 
@@ -124,7 +124,7 @@ def _print_table(numbers: Numbers, found: "Recommendation") -> None:
     print_lines(table)
 
 
-def _content(numbers: Numbers, found: "Recommendation", limits: "Limits") -> dict[str, Any]:
+def _content(numbers: Numbers, found: "Recommendation", limits: "Budget") -> dict[str, Any]:
     from raypeft.metrics.entries import compared_metrics
     from raypeft.recommendation.wording import caveats, confidence
 

@@ -62,7 +62,7 @@ def full(folder: Path, detail: str) -> UserError:
     )
 
 
-def outlook(folder: Path, estimate: float) -> str | None:
+def shortage(folder: Path, estimate: float) -> str | None:
     """What to expect of a run whose folder may come to hold `estimate` bytes, where there may be too little room.
 
     Raises:

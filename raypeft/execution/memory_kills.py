@@ -18,7 +18,6 @@ def take_memory_kills_for_deaths() -> None:
     from ray.exceptions import OutOfMemoryError, RayActorError
 
     if not issubclass(OutOfMemoryError, RayActorError):
-        OutOfMemoryError.__bases__ = (RayActorError,)
-        # what `RayActorError.__init__` sets
-        OutOfMemoryError.actor_id = None
-        OutOfMemoryError._actor_init_failed = OutOfMemoryError._preempted = False
+        OutOfMemoryError.__bases__ = (RayActorError,)  # a TypeError where Ray's classes are no longer alike
+        for name, value in vars(RayActorError()).items():  # what its own `__init__` does not set
+            setattr(OutOfMemoryError, name, value)

@@ -62,7 +62,7 @@ def card(export: Export) -> str:
     title = f"{model.title}, {technique.title}, {dataset.title}"
     prompt = printable(export.snippet.prompt)
     return _template().render(
-        front=f"---\n{dump_yaml(_in_lines(_front(export, title, tests)))}---",
+        front=f"---\n{dump_yaml(_in_lines(_metadata(export, title, tests)))}---",
         fence=_fence(prompt, at_least=3),
         title=title,
         technique=technique.title,
@@ -133,7 +133,7 @@ def _in_lines(value: Any) -> Any:
     return one_line(value) if isinstance(value, str) else value
 
 
-def _front(export: Export, title: str, tests: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata(export: Export, title: str, tests: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata as huggingface.co's model cards have it."""
     resolved = export.run.plan.resolved
     dataset, technique = resolved.datasets[export.cell.dataset], resolved.techniques[export.cell.technique]

@@ -16,7 +16,7 @@ CUDA_CONTEXT_MIB = 512
 
 
 @dataclass(frozen=True)
-class Limits:
+class Budget:
     """The most that training may take: GiB of GPU memory, hours of one trial; none is no limit."""
 
     gpu_memory_gib: float | None = None
@@ -63,7 +63,7 @@ def peak_memory(measured: Memory, on_gpu: bool) -> float | None:
     return None if peak is None else peak + (CUDA_CONTEXT_MIB if on_gpu else 0)
 
 
-def sort_out(numbers: Numbers, rows: Sequence[CellRow], limits: Limits) -> tuple[list[Candidate], list[str]]:
+def sort_out(numbers: Numbers, rows: Sequence[CellRow], limits: Budget) -> tuple[list[Candidate], list[str]]:
     """Tested cells within the limits, best first, and why the others are left out.
 
     Args:
@@ -98,12 +98,12 @@ def _downward(candidate: Candidate) -> list[float]:
     return [-metric.upward(candidate.row.metrics.get(key)) for key, metric in compared_metrics().items()]
 
 
-def pareto(candidates: Sequence[Candidate]) -> list[Candidate]:
+def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Those that no other beats in EM@k, memory, time and trained weights together."""
     return [one for one in candidates if not any(other.dominates(one) for other in candidates)]
 
 
-def _excess(memory: float | None, seconds: float, limits: Limits) -> Iterator[str]:
+def _excess(memory: float | None, seconds: float, limits: Budget) -> Iterator[str]:
     if limits.gpu_memory_gib is not None:
         if memory is None:
             yield "its memory was not measured"
@@ -113,7 +113,7 @@ def _excess(memory: float | None, seconds: float, limits: Limits) -> Iterator[st
         yield f"trains for {seconds / 3600:.2g} h"
 
 
-def _other_point(numbers: Numbers, row: CellRow, limits: Limits, on_gpu: bool) -> str:
+def _other_point(numbers: Numbers, row: CellRow, limits: Budget, on_gpu: bool) -> str:
     """The cell's best trial by validation loss that is within the limits, which has no test result."""
     records = {end.trial: end for end in numbers.run.trials()}
     within = [
@@ -128,5 +128,5 @@ def _other_point(numbers: Numbers, row: CellRow, limits: Limits, on_gpu: bool) -
     return f"; with {point} it would fit (validation loss {loss(best.best_loss)}), but that is not tested"
 
 
-def _exceeds(record: TrialEnd, trial: Trial, limits: Limits, on_gpu: bool) -> bool:
+def _exceeds(record: TrialEnd, trial: Trial, limits: Budget, on_gpu: bool) -> bool:
     return any(_excess(peak_memory(record, on_gpu), trial.training_seconds or 0.0, limits))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raypeft.metrics.items import ItemScores
-from raypeft.recommendation.candidates import Candidate, Limits, pareto, sort_out
+from raypeft.recommendation.candidates import Budget, Candidate, pareto_front, sort_out
 from raypeft.report.numbers.evidence import ALPHA
 from raypeft.report.numbers.gather import Numbers
 from raypeft.report.numbers.icl import IclRow
@@ -62,7 +62,7 @@ class Recommendation:
 
 
 def recommend(
-    numbers: Numbers, limits: Limits, *, model: str | None = None, dataset: str | None = None
+    numbers: Numbers, limits: Budget, *, model: str | None = None, dataset: str | None = None
 ) -> list[Recommendation]:
     """Recommend one cell for each test set of a run.
 
@@ -76,7 +76,7 @@ def recommend(
     return [_for_test_set(numbers, name, limits, model) for name in dict.fromkeys(row.test_set for row in rows)]
 
 
-def _for_test_set(numbers: Numbers, test_set: str, limits: Limits, model: str | None) -> Recommendation:
+def _for_test_set(numbers: Numbers, test_set: str, limits: Budget, model: str | None) -> Recommendation:
     rows = [row for row in numbers.cells if row.test_set == test_set and model in (None, row.cell.model)]
     fitting, left_out = sort_out(numbers, rows, limits)
     examples = [
@@ -91,7 +91,7 @@ def _for_test_set(numbers: Numbers, test_set: str, limits: Limits, model: str | 
         best=fitting[0] if fitting else None,
         interval=interval,
         rivals=rivals,
-        front=frozenset(candidate.row.name for candidate in pareto(fitting)),
+        front=frozenset(candidate.row.name for candidate in pareto_front(fitting)),
         left_out=left_out,
         icl=max(examples, key=lambda pair: pair[1], default=None),
     )

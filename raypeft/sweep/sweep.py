@@ -57,7 +57,7 @@ def sweep(run: Run, progress: Progress, interruption: Interruption) -> None:
     searcher.enqueue(left)
     if not left:
         return
-    if warning := disk.outlook(run.folder, Cost(plan).run_bytes()):
+    if warning := disk.shortage(run.folder, Cost(plan).run_bytes()):
         progress.say(warning)
     resources = plan.resolved.study.resources
     tuner = tune.Tuner(

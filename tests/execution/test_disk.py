@@ -83,8 +83,8 @@ def test_room_for_the_checkpoints_of_the_running_trials_is_kept() -> None:
 def test_what_may_not_fit_is_said_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "checkpoint").write_bytes(bytes(1_000_000))
     monkeypatch.setattr(disk, "free", lambda folder: 50_000_000)
-    assert disk.outlook(tmp_path, 51_000_000) is None
-    assert "about 1.0 GB more may be needed" in str(disk.outlook(tmp_path, 1_001_000_000))
+    assert disk.shortage(tmp_path, 51_000_000) is None
+    assert "about 1.0 GB more may be needed" in str(disk.shortage(tmp_path, 1_001_000_000))
     monkeypatch.setattr(disk, "free", lambda folder: 30_000_000)
     with pytest.raises(UserError, match=r"the disk is full: 30 MB are free, and at least 34 MB are needed"):
-        disk.outlook(tmp_path, 0)
+        disk.shortage(tmp_path, 0)

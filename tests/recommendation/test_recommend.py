@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.recording import DATASET, DECODER, ENCODER_DECODER, LORA_POINTS, Recorder, block
 from raypeft.output.files import read_json, write_json
-from raypeft.recommendation.candidates import Candidate, Limits, pareto, peak_memory
+from raypeft.recommendation.candidates import Budget, Candidate, pareto_front, peak_memory
 from raypeft.recommendation.choice import Recommendation, recommend
 from raypeft.recommendation.wording import caveats, confidence
 from raypeft.report.numbers.gather import gather
@@ -63,7 +63,7 @@ def run(begin: Callable[..., Recorder]) -> Run:
     return record.run
 
 
-def only(run: Run, limits: Limits, **wanted: str) -> Recommendation:
+def only(run: Run, limits: Budget, **wanted: str) -> Recommendation:
     (found,) = recommend(gather(run), limits, **wanted)
     return found
 
@@ -74,14 +74,14 @@ def cells(found: Recommendation) -> list[Cell]:
 
 
 def test_without_limits_the_best_comes_first_over_all_models(run: Run) -> None:
-    found = only(run, Limits())
+    found = only(run, Budget())
     assert cells(found) == [LORA, IA3, OTHER_LORA, PREFIX]
     assert found.items == ITEMS and found.best is not None and found.best.value == pytest.approx(100 * 20 / 30)
 
 
 def test_rivals_are_tested_on_the_same_items(run: Run) -> None:
     """McNemar by hand: LoRA alone has 1, 1 and 10 items, no rival has one it has not: p 1, 1 and 2 / 2^10, times 3."""
-    found = only(run, Limits())
+    found = only(run, Budget())
     assert [rival.p for rival in found.rivals] == pytest.approx([1.0, 1.0, 3 * 2 / 2**10])
     assert [rival.is_worse for rival in found.rivals] == [False, False, True]
     assert [rival.difference for rival in found.rivals] == pytest.approx([100 / 30, 100 / 30, 1000 / 30])
@@ -91,17 +91,17 @@ def test_rivals_are_tested_on_the_same_items(run: Run) -> None:
 
 def test_what_needs_more_memory_is_left_out_with_what_would_fit(run: Run) -> None:
     """3,000 MiB and 512 of CUDA's own do not fit into 3 GiB; the trials' 512 and 512 do."""
-    found = only(run, Limits(gpu_memory_gib=3), model=DECODER)
+    found = only(run, Budget(gpu_memory_gib=3), model=DECODER)
     assert cells(found) == [IA3, PREFIX]
     assert found.left_out == [
         "tiny-decoder/snippets/lora: needs 3,512 MiB; with r = 64, lora_alpha = 128, lora_dropout = 0.1, "
         "learning_rate = 0.002 it would fit (validation loss 1.300), but that is not tested"
     ]
-    assert LORA in cells(only(run, Limits(gpu_memory_gib=3512 / 1024), model=DECODER))
+    assert LORA in cells(only(run, Budget(gpu_memory_gib=3512 / 1024), model=DECODER))
 
 
 def test_what_trains_longer_is_left_out(run: Run) -> None:
-    found = only(run, Limits(hours=1.5), model=ENCODER_DECODER)
+    found = only(run, Budget(hours=1.5), model=ENCODER_DECODER)
     assert found.best is None
     assert found.left_out[0].startswith("tiny-encoder-decoder/snippets/lora: trains for 2 h")
     assert found.left_out[1] == "tiny-encoder-decoder/snippets/ia3: not begun, no trial has reported yet"
@@ -109,7 +109,7 @@ def test_what_trains_longer_is_left_out(run: Run) -> None:
 
 def test_the_pareto_front(run: Run) -> None:
     """Prefix tuning is worse than IA3 in everything; the other LoRA trains so long that IA3 beats it in everything."""
-    assert only(run, Limits()).front == {LORA.id, IA3.id}
+    assert only(run, Budget()).front == {LORA.id, IA3.id}
 
 
 def candidate(run: Run, value: float, memory: float | None, seconds: float = 1.0) -> Candidate:
@@ -118,7 +118,7 @@ def candidate(run: Run, value: float, memory: float | None, seconds: float = 1.0
 
 def test_equals_are_all_on_the_front_and_unmeasured_memory_is_the_most(run: Run) -> None:
     same = [candidate(run, 50.0, 100.0), candidate(run, 50.0, 100.0)]
-    assert pareto([*same, candidate(run, 50.0, None)]) == same
+    assert pareto_front([*same, candidate(run, 50.0, None)]) == same
 
 
 def test_reserved_memory_counts_where_it_is_known() -> None:
@@ -129,7 +129,7 @@ def test_reserved_memory_counts_where_it_is_known() -> None:
 
 
 def test_a_lead_that_is_not_supported_is_not_claimed(run: Run) -> None:
-    lines = confidence(gather(run), only(run, Limits(), model=DECODER))
+    lines = confidence(gather(run), only(run, Budget(), model=DECODER))
     assert "3.3 points above that of the runner-up IA3 on Tiny decoder" in lines[0]
     assert "p = 1.000, corrected by Holm for 2 comparisons" in lines[0]
     assert lines[0].endswith("That supports no difference: IA3 on Tiny decoder may do as well.")
@@ -142,7 +142,7 @@ def test_a_supported_lead_is_claimed(begin: Callable[..., Recorder]) -> None:
     enter(record, LORA, 20, 3000.0, 60.0, 9000)
     enter(record, PREFIX, 10, 1100.0, 95.0, 600)
     numbers = gather(record.run)
-    (found,) = recommend(numbers, Limits(), model=DECODER)
+    (found,) = recommend(numbers, Budget(), model=DECODER)
     lines = confidence(numbers, found)
     assert lines[0].endswith("p = 0.002). The difference is supported.")
     assert lines[1].startswith("The study has no result of in-context learning") and len(lines) == 2
@@ -154,7 +154,7 @@ def test_training_that_does_not_pay_is_said(begin: Callable[..., Recorder]) -> N
     enter(record, LORA, 3, 3000.0, 60.0, 9000)
     record.icl(IclJob(DECODER, DATASET, 2, 1), block(0.0, 40.0, 30.0, 30.0, ITEMS))
     numbers = gather(record.run)
-    (found,) = recommend(numbers, Limits())
+    (found,) = recommend(numbers, Budget())
     lines = confidence(numbers, found)
     assert lines[0] == "It is the only tested cell within the limits: there is nothing to compare it with."
     assert lines[1].endswith("reaches 40.0 % without training, which is not less: training may not be worth it here.")
@@ -166,7 +166,7 @@ def test_without_predictions_nothing_is_said_about_chance(begin: Callable[..., R
     enter(record, PREFIX, 10, 1100.0, 95.0, 600)
     record.run.predictions_file(PREFIX).unlink()
     numbers = gather(record.run)
-    (found,) = recommend(numbers, Limits())
+    (found,) = recommend(numbers, Budget())
     assert found.rivals[0].p is None and not found.rivals[0].is_worse
     assert "nothing is known about chance" in confidence(numbers, found)[0]
 

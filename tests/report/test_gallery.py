@@ -15,7 +15,7 @@ from raypeft.report.figures.effectiveness import draw_heat_map, draw_over_exampl
 from raypeft.report.figures.gallery import groups
 from raypeft.report.figures.lengths import draw_lengths
 from raypeft.report.figures.search import draw_importance, draw_slices, read_importance
-from raypeft.report.figures.tradeoffs import TIME, draw_tradeoffs, front
+from raypeft.report.figures.tradeoffs import TIME, draw_tradeoffs, pareto_front
 from raypeft.report.numbers.gather import gather
 from raypeft.runs.folder import Run, scores_file
 from raypeft.spec.plan import Cell
@@ -29,11 +29,11 @@ def xy(line: Line2D) -> list[tuple[float, float]]:
 
 def test_the_front_is_what_nothing_beats() -> None:
     points = [(5.0, 50.0), (1.0, 20.0), (2.0, 10.0), (2.0, 40.0), (4.0, 40.0), (9.0, 49.0), (5.0, 50.0)]
-    assert front(points) == [(1.0, 20.0), (2.0, 40.0), (5.0, 50.0)]
+    assert pareto_front(points) == [(1.0, 20.0), (2.0, 40.0), (5.0, 50.0)]
     for cost, value in points:
         beaten = any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in points)
-        assert ((cost, value) in front(points)) is not beaten
-    assert front([]) == []
+        assert ((cost, value) in pareto_front(points)) is not beaten
+    assert pareto_front([]) == []
 
 
 def test_costs_are_drawn_with_their_front(compared: Run) -> None:

@@ -24,7 +24,7 @@ MEMORY = Cost("peak_memory_mib", "peak memory of the selected trial, MiB (log)")
 TIME = Cost("training_seconds", "training time of the selected trial, s (log)")
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """The Pareto front of (cost, value) points: those that no other has at most the cost and at least the value of.
 
     Ascending in both; of equal points one stays.
@@ -72,7 +72,7 @@ def _panel(
             axes.plot([spent], [value], marker=marker, color=color, markersize=7, linestyle="none", clip_on=False)
             points.append((float(spent), value))
     if points:
-        steps = front(points)
+        steps = pareto_front(points)
         axes.step(
             [*(point[0] for point in steps), max(point[0] for point in points)],
             [*(point[1] for point in steps), steps[-1][1]],
