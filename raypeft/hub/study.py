@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from huggingface_hub import constants
 
 from raypeft.errors import UserError
-from raypeft.hub.faults import HubError, Kind, page
+from raypeft.hub.faults import HubError, Kind
 from raypeft.hub.repository import (
     Listing,
     access,
@@ -16,6 +16,7 @@ from raypeft.hub.repository import (
     cached_snapshot,
     missing_bytes,
     model_files,
+    require,
 )
 from raypeft.spec.catalogue import SPLITS, local_folder
 from raypeft.spec.loading import together
@@ -156,9 +157,7 @@ def _look_up(need: Need) -> str | Wanted:
         return commit
     listing = access(need.repo, need.kind, need.revision)
     files = list(need.files) or model_files(listing, code=need.code)
-    if absent := [path for path in files if path not in listing.sizes]:
-        hint = f"Its files: {page(need.kind, need.repo)}/tree/main"
-        raise HubError(f"has no file {', '.join(absent)}", cause="missing", where=str(need), hint=hint)
+    require(listing, files, str(need))
     return Wanted(listing, files, missing_bytes(listing, files))
 
 
