@@ -96,6 +96,29 @@ def cached_snapshot(repo: str, revision: str | None = None) -> Path | None:
     return config.parent if config is not None and _complete(config.parent) else None
 
 
+def cached_dataset(repo: str, commit: str) -> Path | None:
+    """Folder of a data set in the cache, where it has all of it."""
+    try:
+        huggingface_hub.get_cached_repo_tree(repo, repo_type="dataset", revision=commit)
+        folder = huggingface_hub.snapshot_download(repo, repo_type="dataset", revision=commit, local_files_only=True)
+    except (errors.CachedRepoTreeNotFoundError, errors.LocalEntryNotFoundError):
+        return None
+    return Path(folder)
+
+
+def dataset_snapshot(repo: str, *, revision: str | None = None) -> Path:
+    """Folder with all of a data set, from the cache or else from the hub.
+
+    Raises:
+        HubError: it is in neither.
+    """
+    commit = cached_commit(repo, "dataset", revision)
+    if commit is not None and (folder := cached_dataset(repo, commit)) is not None:
+        return folder
+    listing = access(repo, "dataset", revision)
+    return download(listing, list(listing.sizes))
+
+
 def hub_file(repo: str, path: str, *, revision: str | None = None, kind: Kind = "model") -> Path:
     """One file of a repository, from the cache or else from the hub.
 

@@ -12,13 +12,14 @@ from raypeft.hub.repository import (
     Listing,
     access,
     cached_commit,
+    cached_dataset,
     cached_file,
     cached_snapshot,
     missing_bytes,
     model_files,
     require,
 )
-from raypeft.spec.catalogue import SPLITS, local_folder
+from raypeft.spec.catalogue import SPLITS, DatasetEntry, local_folder
 from raypeft.spec.loading import together
 from raypeft.spec.resolve import ResolvedStudy, missing_folders
 
@@ -31,7 +32,7 @@ class Need:
 
     Attributes:
         name: in the catalogue.
-        files: what is needed of it; nothing means what transformers needs of a model.
+        files: what is needed of it; nothing means what transformers needs of a model, and all of a data set.
         code: whether Python files that a model brings along are needed too.
         gated: whether the catalogue knows that a licence has to be accepted first.
     """
@@ -75,7 +76,13 @@ def needs(resolved: ResolvedStudy) -> list[Need]:
         if entry.hub is not None
     ]
     return models + [
-        Need("dataset", name, str(entry.hub), entry.revision, files=tuple(map(entry.file, SPLITS)))
+        Need(
+            "dataset",
+            name,
+            str(entry.hub),
+            entry.revision,
+            _files(entry),
+        )
         for name, entry in resolved.datasets.items()
         if entry.hub is not None and local_folder(name, entry) is None
     ]
@@ -152,11 +159,16 @@ def cached(need: Need) -> str | None:
     return commit if commit is not None and _here(need, commit) else None
 
 
+def _files(entry: DatasetEntry) -> tuple[str, ...]:
+    return () if entry.configuration else tuple(map(entry.file, SPLITS))
+
+
 def _look_up(need: Need) -> str | Wanted:
     if commit := cached(need):
         return commit
     listing = access(need.repo, need.kind, need.revision)
-    files = list(need.files) or model_files(listing, code=need.code)
+    whole = model_files(listing, code=need.code) if need.kind == "model" else listing.sizes
+    files = list(need.files or whole)
     require(listing, files, str(need))
     return Wanted(listing, files, missing_bytes(listing, files))
 
@@ -164,4 +176,6 @@ def _look_up(need: Need) -> str | Wanted:
 def _here(need: Need, commit: str) -> bool:
     if need.kind == "model":
         return cached_snapshot(need.repo, commit) is not None
+    if not need.files:
+        return cached_dataset(need.repo, commit) is not None
     return all(cached_file(need.repo, path, revision=commit, kind=need.kind) for path in need.files)
