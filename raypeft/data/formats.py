@@ -1,10 +1,15 @@
-"""Rows of data files: JSON lines, JSON arrays, CSV and Parquet, also compressed by gzip."""
+"""Rows of data files: JSON lines, JSON arrays, CSV and Parquet, also compressed by gzip.
+
+`datasets` does not read these: of JSON it makes dates of texts and reals of long whole numbers, of CSV it takes the
+wrong columns where rows are too long and makes no difference between short rows and empty texts, it names neither lines
+nor all that is wrong, and a plan would have to load it.
+"""
 
 import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +35,7 @@ _GAP = re.compile(r"[ \t\r\n]*")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
-def read_rows(path: Path, use: Use[T], columns: Collection[str] = ()) -> Iterator[T]:
+def read_rows(path: Path, use: Use[T], columns: Collection[str] = (), rows: Iterable[Row] | None = None) -> Iterator[T]:
     """What is made of each row of a file.
 
     Args:
@@ -38,6 +43,7 @@ def read_rows(path: Path, use: Use[T], columns: Collection[str] = ()) -> Iterato
         use: takes where a row stands (`line 3`, `row 3`) and the row; raises `BadRow` where it cannot use it.
         columns: those that are used: of these none may stand twice, and a Parquet file's others are none in each row.
             All, where none is named.
+        rows: those of `path`, where it is no file that is read here.
 
     Raises:
         UserError: the file cannot be read, or is not what its suffix says; after the last row, which rows cannot be
@@ -45,7 +51,7 @@ def read_rows(path: Path, use: Use[T], columns: Collection[str] = ()) -> Iterato
         OSError: it is not there, or may not be read.
     """
     wrong: list[tuple[str, str]] = []
-    for place, row in _rows(path, columns):
+    for place, row in _rows(path, columns) if rows is None else rows:
         try:
             if isinstance(row, BadRow):
                 raise row

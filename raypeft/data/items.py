@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from raypeft.data.formats import read_rows
-from raypeft.data.rows import BadRow, listed, shown
+from raypeft.data.rows import BadRow, Row, listed, shown
 from raypeft.errors import UserError
 
 _IDENTIFIERS = (str, int, float, Decimal, UUID)
@@ -26,13 +26,16 @@ class Item:
     code: str
 
 
-def read_items(path: Path, columns: Mapping[Any, str | list[str]], key: str) -> tuple[list[Item], list[str]]:
+def read_items(
+    path: Path, columns: Mapping[Any, str | list[str]], key: str, rows: Iterable[Row] | None = None
+) -> tuple[list[Item], list[str]]:
     """Items of a file in its order, and where rows stand whose intent or code is null.
 
     Args:
         path: of the file.
         columns: names of the columns of intent, code and id; of several the first that a row has.
         key: of the columns in a study, for messages.
+        rows: those of `path`, where it is no file that is read here.
 
     Raises:
         UserError: the file is not what it seems, lacks a column, or rows of it cannot be used.
@@ -52,7 +55,7 @@ def read_items(path: Path, columns: Mapping[Any, str | list[str]], key: str) -> 
         hint = f"Its columns are: {listed(row)}"
         raise UserError(f"{path}, {place} has no column '{shown(absent)}'", where=key, hint=hint)
 
-    for place, item in read_rows(path, use, [name for options in names.values() for name in options]):
+    for place, item in read_rows(path, use, [name for options in names.values() for name in options], rows):
         if item is None:
             incomplete.append(place)
         else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from raypeft.data.configurations import configured_rows
 from raypeft.data.formats import SUFFIXES
 from raypeft.data.items import Item, read_items
 from raypeft.data.rows import SHOWN, listed, shown
@@ -98,10 +99,17 @@ def read_split(name: str, entry: DatasetEntry, split: Split) -> SplitFile:
     """
     where = f"catalogue.datasets.{name}"
     folder = local_folder(name, entry)
-    path = _hub_file(name, entry, split) if folder is None else _file(folder, entry, split, where)
-    source = f"{entry.hub}@{entry.revision or 'main'}:{entry.file(split)}" if folder is None else str(path)
+    rows, part = None, entry.file(split)
+    if entry.configuration is not None:
+        part = f"{entry.configuration}/{entry.splits.get(split, split)}"
+        place = _from_hub(name, entry, None) if folder is None else folder
+        rows = configured_rows(place, entry.configuration, entry.splits.get(split, split), where)
+        path = place / part
+    else:
+        path = _from_hub(name, entry, part) if folder is None else _file(folder, entry, split, where)
+    source = f"{entry.hub}@{entry.revision or 'main'}:{part}" if folder is None else str(path)
     try:
-        items, incomplete = read_items(path, entry.columns, f"{where}.columns")
+        items, incomplete = read_items(path, entry.columns, f"{where}.columns", rows)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", where=f"{where}.files.{split}") from error
     return SplitFile(source, items, incomplete)
@@ -124,11 +132,14 @@ def content_hash(items: Sequence[Item]) -> str:
     return digest.hexdigest()
 
 
-def _hub_file(name: str, entry: DatasetEntry, split: Split) -> Path:
-    from raypeft.hub import HubError, hub_file
+def _from_hub(name: str, entry: DatasetEntry, file: str | None) -> Path:
+    """A file of a data set, or without one the folder with all of it."""
+    from raypeft.hub import HubError, dataset_snapshot, hub_file
 
     try:
-        return hub_file(str(entry.hub), entry.file(split), revision=entry.revision, kind="dataset")
+        if file is None:
+            return dataset_snapshot(str(entry.hub), revision=entry.revision)
+        return hub_file(str(entry.hub), file, revision=entry.revision, kind="dataset")
     except HubError as error:
         instead = f"Or export {DATA_VARIABLE}=FOLDER, with its files in FOLDER/{name}."
         hint = f"{error.hint}\n{instead}" if error.hint else instead

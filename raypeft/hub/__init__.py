@@ -5,7 +5,15 @@ cache is used as it is, without a request.
 """
 
 from raypeft.hub.faults import HubError, Kind
-from raypeft.hub.repository import Listing, access, cached_commit, cached_snapshot, hub_file, model_snapshot
+from raypeft.hub.repository import (
+    Listing,
+    access,
+    cached_commit,
+    cached_snapshot,
+    dataset_snapshot,
+    hub_file,
+    model_snapshot,
+)
 
 __all__ = [
     "HubError",
@@ -14,6 +22,7 @@ __all__ = [
     "access",
     "cached_commit",
     "cached_snapshot",
+    "dataset_snapshot",
     "hub_file",
     "model_snapshot",
 ]

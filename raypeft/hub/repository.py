@@ -1,9 +1,12 @@
 """Files of one hub repository: what it holds, which of them a model needs, and fetching them into the cache."""
 
+import glob
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,9 @@ from typing import Any
 import huggingface_hub
 from huggingface_hub import constants, errors
 from huggingface_hub.utils import logging as hub_logging
+from huggingface_hub.utils.tqdm import tqdm
 
-from raypeft.hub.faults import HubError, Kind, explained
+from raypeft.hub.faults import AGAIN, HubError, Kind, explained, page
 
 if "HF_HUB_VERBOSITY" not in os.environ:
     hub_logging.set_verbosity_error()
@@ -21,6 +25,8 @@ CONFIG = "config.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 # In transformers' order of preference: a file of all weights, or an index of shards.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")
+TELL_EVERY = 20.0
 _SMALL = re.compile(r"[^/]+\.(json|txt|model|jinja|tiktoken)|additional_chat_templates/[^/]+\.jinja")
 _CODE = re.compile(r"[^/]+\.py")
 
@@ -40,6 +46,9 @@ class Listing:
     revision: str | None
     commit: str
     sizes: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.repo}"
 
 
 def access(repo: str, kind: Kind = "model", revision: str | None = None) -> Listing:
@@ -87,6 +96,29 @@ def cached_snapshot(repo: str, revision: str | None = None) -> Path | None:
     return config.parent if config is not None and _complete(config.parent) else None
 
 
+def cached_dataset(repo: str, commit: str) -> Path | None:
+    """Folder of a data set in the cache, where it has all of it."""
+    try:
+        huggingface_hub.get_cached_repo_tree(repo, repo_type="dataset", revision=commit)
+        folder = huggingface_hub.snapshot_download(repo, repo_type="dataset", revision=commit, local_files_only=True)
+    except (errors.CachedRepoTreeNotFoundError, errors.LocalEntryNotFoundError):
+        return None
+    return Path(folder)
+
+
+def dataset_snapshot(repo: str, *, revision: str | None = None) -> Path:
+    """Folder with all of a data set, from the cache or else from the hub.
+
+    Raises:
+        HubError: it is in neither.
+    """
+    commit = cached_commit(repo, "dataset", revision)
+    if commit is not None and (folder := cached_dataset(repo, commit)) is not None:
+        return folder
+    listing = access(repo, "dataset", revision)
+    return download(listing, list(listing.sizes))
+
+
 def hub_file(repo: str, path: str, *, revision: str | None = None, kind: Kind = "model") -> Path:
     """One file of a repository, from the cache or else from the hub.
 
@@ -119,8 +151,6 @@ def model_snapshot(repo: str, *, revision: str | None = None, code: bool = False
 def model_files(listing: Listing, *, code: bool = False) -> list[str]:
     """Files of a model that transformers needs: weights in one format, configuration and tokenizer.
 
-    The weights come last, so that an interrupted download is known by their absence.
-
     Raises:
         HubError: the repository holds no model with its tokenizer.
     """
@@ -131,7 +161,7 @@ def model_files(listing: Listing, *, code: bool = False) -> list[str]:
     wanting += [] if weights is not None else ["weights as safetensors or pytorch_model.bin"]
     if wanting or weights is None:
         what = f"holds no model for transformers: {', '.join(wanting)} is not there"
-        raise HubError(what, cause="unusable", where=f"model {listing.repo}")
+        raise HubError(what, cause="unusable", where=str(listing))
     small = sorted(name for name in names if _SMALL.fullmatch(name) or (code and _CODE.fullmatch(name)))
     small = [name for name in small if name not in WEIGHTS and name != CONFIG]
     if not weights.endswith(".index.json"):
@@ -150,37 +180,83 @@ def missing_bytes(listing: Listing, files: Iterable[str]) -> int:
     )
 
 
-def download(listing: Listing, files: Collection[str], meter: Callable[[str], type[Any]] | None = None) -> Path:
-    """Fetch files into the cache, one after the other; those that are there already cost no request.
+def require(listing: Listing, files: Iterable[str], where: str | None = None) -> None:
+    """Refuse a repository that lacks files.
+
+    Raises:
+        HubError: it does; said of the repository, or of `where`.
+    """
+    if absent := [path for path in files if path not in listing.sizes]:
+        hint = f"Its files: {page(listing.kind, listing.repo)}/tree/main"
+        raise HubError(f"has no file {', '.join(absent)}", cause="missing", where=where or str(listing), hint=hint)
+
+
+def download(listing: Listing, files: Collection[str], tell: Callable[[int], None] = lambda done: None) -> Path:
+    """Fetch files into the cache, many at a time; those that are there already cost no request.
+
+    An interruption ends it with the next piece of each file that comes.
 
     Args:
         listing: of the repository.
         files: their paths in it.
-        meter: gives for a path the class, in tqdm's manner, that is told of its bytes.
+        tell: is told now and then of the bytes that have come.
 
     Returns:
         The folder that holds the files.
 
     Raises:
-        HubError: a file cannot be had; those before it are kept.
+        HubError: a file cannot be had; those that have come are kept.
     """
-    revision, folder = listing.revision, None
-    for path in files:
-        with explained(listing.kind, listing.repo, path):
-            # The first is asked for by the revision's own name, which the cache then knows; the others by its commit.
-            found = huggingface_hub.hf_hub_download(
-                listing.repo,
-                path,
-                repo_type=listing.kind,
-                revision=revision,
-                etag_timeout=constants.HF_HUB_ETAG_TIMEOUT,
-                tqdm_class=meter(path) if meter else None,
-            )
-        folder = Path(found).parents[path.count("/")]
+    require(listing, files)
+    weights = [path for path in files if path.endswith(WEIGHT_SUFFIXES)]
+    small = [path for path in files if path not in weights]
+    folder, revision = Path(), listing.revision
+    # Weights come last: a model whose download was interrupted is known by their absence.
+    for part in filter(None, (small, weights)):
+        with explained(listing.kind, listing.repo, part[0] if len(part) == 1 else None):
+            folder = _snapshot(listing, revision, part, tell)
+            if not all((folder / path).is_file() for path in part):
+                raise HubError("the connection was cut off", cause="cut", where=str(listing), hint=AGAIN)
         revision = folder.name
-    if folder is None:
-        raise ValueError("no files to download")
     return folder
+
+
+def _snapshot(listing: Listing, revision: str | None, files: Sequence[str], tell: Callable[[int], None]) -> Path:
+    stop = threading.Event()
+    bars: list[Any] = []
+
+    class Bar(tqdm):
+        """huggingface_hub's own, in terminals alone, which also counts bytes where it is not shown."""
+
+        def __init__(self, *arguments: Any, **further: Any) -> None:
+            super().__init__(*arguments, **{"disable": None, **further})
+            self.count = 0.0
+            if further.get("unit") == "B":
+                bars.append(self)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            self.count += n or 0
+            return super().update(n)
+
+    with ThreadPoolExecutor(1) as thread:
+        fetching = thread.submit(
+            huggingface_hub.snapshot_download,
+            listing.repo,
+            repo_type=listing.kind,
+            revision=revision,
+            allow_patterns=[glob.escape(path) for path in files],
+            etag_timeout=constants.HF_HUB_ETAG_TIMEOUT,
+            tqdm_class=Bar,
+        )
+        try:
+            while wait([fetching], TELL_EVERY).not_done:
+                tell(int(max((bar.count for bar in bars), default=0)))
+        except BaseException:
+            stop.set()
+            raise
+        return Path(fetching.result())
 
 
 def _complete(folder: Path) -> bool:

@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from huggingface_hub import constants
 
 from raypeft.errors import UserError
-from raypeft.hub.faults import HubError, Kind, page
+from raypeft.hub.faults import HubError, Kind
 from raypeft.hub.repository import (
     Listing,
     access,
     cached_commit,
+    cached_dataset,
     cached_file,
     cached_snapshot,
     missing_bytes,
     model_files,
+    require,
 )
-from raypeft.spec.catalogue import SPLITS, local_folder
+from raypeft.spec.catalogue import SPLITS, DatasetEntry, local_folder
 from raypeft.spec.loading import together
 from raypeft.spec.resolve import ResolvedStudy, missing_folders
 
@@ -30,7 +32,7 @@ class Need:
 
     Attributes:
         name: in the catalogue.
-        files: what is needed of it; nothing means what transformers needs of a model.
+        files: what is needed of it; nothing means what transformers needs of a model, and all of a data set.
         code: whether Python files that a model brings along are needed too.
         gated: whether the catalogue knows that a licence has to be accepted first.
     """
@@ -74,7 +76,13 @@ def needs(resolved: ResolvedStudy) -> list[Need]:
         if entry.hub is not None
     ]
     return models + [
-        Need("dataset", name, str(entry.hub), entry.revision, files=tuple(map(entry.file, SPLITS)))
+        Need(
+            "dataset",
+            name,
+            str(entry.hub),
+            entry.revision,
+            _files(entry),
+        )
         for name, entry in resolved.datasets.items()
         if entry.hub is not None and local_folder(name, entry) is None
     ]
@@ -151,18 +159,23 @@ def cached(need: Need) -> str | None:
     return commit if commit is not None and _here(need, commit) else None
 
 
+def _files(entry: DatasetEntry) -> tuple[str, ...]:
+    return () if entry.configuration else tuple(map(entry.file, SPLITS))
+
+
 def _look_up(need: Need) -> str | Wanted:
     if commit := cached(need):
         return commit
     listing = access(need.repo, need.kind, need.revision)
-    files = list(need.files) or model_files(listing, code=need.code)
-    if absent := [path for path in files if path not in listing.sizes]:
-        hint = f"Its files: {page(need.kind, need.repo)}/tree/main"
-        raise HubError(f"has no file {', '.join(absent)}", cause="missing", where=str(need), hint=hint)
+    whole = model_files(listing, code=need.code) if need.kind == "model" else listing.sizes
+    files = list(need.files or whole)
+    require(listing, files, str(need))
     return Wanted(listing, files, missing_bytes(listing, files))
 
 
 def _here(need: Need, commit: str) -> bool:
     if need.kind == "model":
         return cached_snapshot(need.repo, commit) is not None
+    if not need.files:
+        return cached_dataset(need.repo, commit) is not None
     return all(cached_file(need.repo, path, revision=commit, kind=need.kind) for path in need.files)

@@ -25,7 +25,10 @@ those of version 1 whose base models stayed whole (`offers.left_bases_whole`).""
 BESIDE = ("readme", "license", "licence", "notice", "use_policy")
 BESIDE_KINDS = frozenset({".md", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg"})
 _MODEL_LABELS = {"title", "family", "parameters", "gated", "folder"}
-_DATASET_LABELS = {"title", "folder", "hub", "revision", "files", "columns", "expected_items", "origin"}
+_DATASET_LABELS = {"title", "folder", "hub", "revision", "files", "columns", "expected_items", "origin"} | {
+    "configuration",
+    "splits",
+}
 
 
 def cell_identity(plan: Plan, manifest: Manifest, cell: Cell) -> str:

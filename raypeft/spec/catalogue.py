@@ -117,6 +117,8 @@ class DatasetEntry(Location):
         join: names of the data sets whose training and validation items it joins; it is tested on each of them by
             itself, within that one's own token limits and stop strings.
         files: file of each split, relative to the folder or repository; absent, the usual names are looked for.
+        configuration: in place of files, the configuration by which the `datasets` library finds and reads the splits.
+        splits: what the splits are called there.
         columns: names of the intent and code columns, and of the item's identifier where there is one; of several
             names the first that a row has, and of several for an identifier a row may have none.
         expected_items: rows that the splits should hold, null ones left out.
@@ -130,6 +132,8 @@ class DatasetEntry(Location):
     title: Line
     join: Annotated[list[Name], Field(min_length=2), Short] | None = None
     files: dict[Split, Place] = {}
+    configuration: Line | None = None
+    splits: dict[Split, Line] = {}
     columns: dict[Literal["intent", "code", "id"], Column | Annotated[list[Column], Field(min_length=1), Short]] = {
         "intent": "nl",
         "code": "cmd",
@@ -153,11 +157,15 @@ class DatasetEntry(Location):
         if self.join is not None:
             wrong += [
                 (key, "belongs to the data sets that are joined")
-                for key in ("files", "columns", "expected_items", "origin")
+                for key in ("files", "configuration", "splits", "columns", "expected_items", "origin")
                 if getattr(self, key) != type(self).model_fields[key].default
             ]
             twice = [name for name in dict.fromkeys(self.join) if self.join.count(name) > 1]
             wrong += [("join", f"'{name}' stands twice") for name in twice]
+        if self.configuration is None and self.splits:
+            wrong.append(("splits", "need a configuration"))
+        if self.configuration is not None and self.files:
+            wrong.append(("files", "are what a configuration tells: give one of the two"))
         asked = (self.columns.get("intent", []), self.columns.get("code", []))
         intents, codes = ({names} if isinstance(names, str) else {*names} for names in asked)
         wrong += [("columns.code", f"{quoted(name)} is the column of the intents") for name in sorted(intents & codes)]
@@ -203,7 +211,7 @@ class Catalogue(Strict):
 
 def _completed(own: dict[str, Any], known: ModelEntry | DatasetEntry) -> dict[str, Any]:
     moved = not {"hub", "folder", "join"}.isdisjoint(own)
-    stale = {"hub", "revision", "folder", "join", "files"} if moved else set()
+    stale = {"hub", "revision", "folder", "join", "files", "configuration", "splits"} if moved else set()
     return {**known.model_dump(mode="json", exclude_unset=True, exclude=stale), **own}
 
 

@@ -37,7 +37,7 @@ def test_the_papers_data_sets_are_read_from_the_hubs_files(hub: Hub, environment
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
     hub.datasets["neulab/docprompting-conala"] = Repository(
-        {f"conala-{split}.jsonl": lines for split in ("train", "dev", "test")}, revisions=("main", commit)
+        {f"conala-{split}.jsonl": lines for split in ("train", "dev", "test")}, pinned=commit
     )
     hub.datasets["antolin/codealpaca-filtered"] = Repository(
         {

@@ -15,6 +15,7 @@ from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LARGE = (".safetensors", ".bin")
+MIB = 2**20
 
 
 @dataclass
@@ -27,6 +28,8 @@ class Repository:
         delay: seconds before each answer.
         cuts: how many of the next downloads of large files break off half-way.
         trouble: status of every answer, in place of an answer.
+        pace: seconds for each MiB of a large file.
+        pinned: the commit, whatever the content.
     """
 
     files: dict[str, bytes]
@@ -36,10 +39,14 @@ class Repository:
     delay: float = 0
     cuts: int = 0
     trouble: int | None = None
+    pace: float = 0
+    pinned: str | None = None
 
     @property
     def commit(self) -> str:
         """Forty hexadecimal digits that change with the content."""
+        if self.pinned:
+            return self.pinned
         digest = hashlib.sha1()
         for path, content in sorted(self.files.items()):
             digest.update(path.encode() + b"\0" + content)
@@ -122,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._large(parts[1], "/".join(parts[2:]))
         if parts[0] == "api":
             kind, name, rest = parts[1], "/".join(parts[2:4]), parts[4:]
-            if rest and rest[0] != "revision":
+            if rest and rest[0] not in ("revision", "tree"):
                 return self._refuse(404, "", f"no such part of the API: {url.path}")
             revision = "/".join(rest[1:]) or "main"
         else:
@@ -141,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(401, "", "Invalid credentials in Authorization header")
         if revision not in (*repository.revisions, repository.commit):
             return self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        if parts[0] == "api" and rest[:1] == ["tree"]:
+            return self._tree(repository)
         if parts[0] == "api":
             return self._info(name, repository, blobs="blobs" in parse_qs(url.query))
         if repository.gated and not (token and repository.granted):
@@ -157,6 +166,13 @@ class _Handler(BaseHTTPRequestHandler):
         gated = "manual" if repository.gated else False
         info = {"id": name, "sha": repository.commit, "private": False, "gated": gated, "siblings": siblings}
         self._send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
+
+    def _tree(self, repository: Repository) -> None:
+        tree = [
+            {"type": "file", "path": path, "size": len(content), "oid": _etag(content)}
+            for path, content in repository.files.items()
+        ]
+        self._send(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
 
     def _file(self, kind: str, name: str, repository: Repository, path: str) -> None:
         commit = {"X-Repo-Commit": repository.commit}
@@ -176,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
         headers = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
         if repository.cuts == 0:
-            return self._send(206 if start else 200, content[start:], headers)
+            return self._send(206 if start else 200, content[start:], headers, pace=repository.pace)
         repository.cuts -= 1
         self._send(206 if start else 200, content[start:], headers, keep=(len(content) - start) // 2)
 
@@ -184,13 +200,16 @@ class _Handler(BaseHTTPRequestHandler):
         told = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
         self._send(status, json.dumps({"error": message}).encode(), told | (headers or {}))
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str], keep: int | None = None) -> None:
+    def _send(
+        self, status: int, body: bytes, headers: dict[str, str], keep: int | None = None, pace: float = 0
+    ) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body if keep is None else body[:keep])
+        for start in range(0, len(body[:keep]) if self.command != "HEAD" else 0, MIB):
+            time.sleep(pace)
+            self.wfile.write(body[start : min(start + MIB, len(body[:keep]))])
         if keep is not None:
             self.close_connection = True
 

@@ -1,7 +1,12 @@
 """One repository: what is fetched of it, from where, and what a user is told where it cannot be had."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -102,6 +107,24 @@ def test_a_download_that_stays_cut_off_keeps_the_files_before_it(hub: Hub, ask: 
     assert files(Path(folder)) == files(TINY)
     fetched = [path for how, path, _, _ in hub.requests if how == "GET" and not path.startswith("/api/")]
     assert fetched == ["/cdn/models/a/cut/model.safetensors"]
+
+
+def test_a_download_tells_how_far_it_is_and_ends_when_it_is_interrupted(hub: Hub, environment: dict[str, str]) -> None:
+    hub.models["a/slow"] = Repository({"config.json": b"{}", "model.safetensors": bytes(4 * SIZE)}, pace=0.1)
+    command = (
+        "from raypeft.hub import repository as r; r.TELL_EVERY = 0.2; listing = r.access('a/slow')\n"
+        "r.download(listing, list(listing.sizes), lambda done: print(done, flush=True))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", command], env=environment, stdout=PIPE, stderr=PIPE, text=True, bufsize=1
+    )
+    assert process.stdout is not None
+    assert next(done for line in process.stdout if (done := int(line))) <= SIZE
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    errors = process.communicate(timeout=60)[1]
+    assert time.monotonic() - start < 5, "not the ten seconds of the whole file"
+    assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
 def test_what_a_user_is_told(hub: Hub, ask: Ask, tmp_path: Path) -> None:
