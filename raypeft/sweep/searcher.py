@@ -158,7 +158,8 @@ class CellSearcher(Searcher):
 
     def _trial(self, cell: Cell, number: int) -> optuna.Trial:
         study = self._study(cell)
-        return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+        identifier = self._storage.get_study_id_from_name(cell.id)
+        return optuna.Trial(study, self._storage.get_trial_id_from_study_id_trial_number(identifier, number))
 
     def _catch_up(self, cell: Cell, ledger: Ledger) -> None:
         """Bring the journal up to what the ledger holds: its trials may be taken from another run, the process may
