@@ -91,6 +91,7 @@ class Study:
         *,
         reuse: Iterable[str | Path] = (),
         beside: bool = True,
+        any_version: bool = False,
         fresh: bool = False,
     ) -> StudyPlan:
         """What would be done, and what it costs; nothing is computed.
@@ -99,10 +100,12 @@ class Study:
             out: the run folder.
             reuse: runs, or folders of runs, to take finished cells from.
             beside: take them also from the runs beside the run folder.
+            any_version: take also what was computed with other versions.
             fresh: what the run folder holds would be removed.
         """
         folder = Path(out or self.folder)
-        return planned(self.resolved, folder, self._sources(folder, reuse, beside=beside), fresh=fresh)
+        sources = self._sources(folder, reuse, beside=beside)
+        return planned(self.resolved, folder, sources, fresh=fresh, any_version=any_version)
 
     def run(
         self,
@@ -111,6 +114,7 @@ class Study:
         fresh: bool = False,
         reuse: Iterable[str | Path] = (),
         beside: bool = True,
+        any_version: bool = False,
         stages: Sequence[str] = STAGES,
         ray_address: str | None = None,
         console: Console | None = None,
@@ -122,6 +126,7 @@ class Study:
             fresh: remove what the run folder holds, and start anew.
             reuse: runs, or folders of runs, to take finished cells from.
             beside: take finished cells also from the runs beside the run folder.
+            any_version: take also what was computed with other versions.
             stages: which of `sweep`, `test`, `icl`, `report` to run.
             ray_address: a running cluster to join instead of starting Ray here.
             console: where progress is shown.
@@ -159,6 +164,7 @@ class Study:
                     stages=tuple(stages),
                     ray_address=ray_address,
                     sources=sources,
+                    any_version=any_version,
                 )
             except KeyboardInterrupt:
                 if interruption.abrupt:

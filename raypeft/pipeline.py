@@ -19,9 +19,9 @@ from raypeft.report import is_current, write
 from raypeft.runs.folder import Run
 from raypeft.runs.identity import check_precision
 from raypeft.runs.manifest import remarks, versions, write_manifest
-from raypeft.runs.offers import doubts
+from raypeft.runs.offers import doubts, other_versions
 from raypeft.runs.recovery import mend
-from raypeft.runs.reuse import other_versions, reuse
+from raypeft.runs.reuse import reuse
 from raypeft.runs.selection import select, stands
 from raypeft.spec.plan import STAGES, Plan
 from raypeft.spec.resolve import ResolvedStudy, adopted, differences
@@ -39,6 +39,7 @@ def study(
     stages: tuple[str, ...] = STAGES,
     ray_address: str | None = None,
     sources: Sequence[Run] = (),
+    any_version: bool = False,
 ) -> list[str]:
     """Run a study in a folder that this process owns, or go on with it; what is done is not done again.
 
@@ -51,6 +52,7 @@ def study(
         stages: which of `sweep`, `test`, `icl`, `report` to run.
         ray_address: a running cluster to join instead of starting Ray on this machine.
         sources: runs to take finished cells and in-context-learning runs from.
+        any_version: also those that were computed with other versions.
 
     Returns:
         What failed: cells without a usable trial, and jobs, each with where its reason is written.
@@ -73,7 +75,12 @@ def study(
         found = run.manifest()
         said = other_versions(found, versions())
         repairs += [f"This run began with {said}"] if said else []
-        for line in [*repairs, *doubts(run), *remarks(plan, found.datasets), *reuse(run, sources)]:
+        for line in [
+            *repairs,
+            *doubts(run),
+            *remarks(plan, found.datasets),
+            *reuse(run, sources, any_version=any_version),
+        ]:
             progress.say(line)
         if pending(run, stages):
             check_precision(run, elsewhere=ray_address is not None)

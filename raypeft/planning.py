@@ -147,13 +147,16 @@ class StudyPlan:
         ]
 
 
-def planned(resolved: ResolvedStudy, folder: Path, sources: Sequence[Run], *, fresh: bool = False) -> StudyPlan:
+def planned(
+    resolved: ResolvedStudy, folder: Path, sources: Sequence[Run], *, fresh: bool = False, any_version: bool = False
+) -> StudyPlan:
     """Look at what a study would do.
 
     Args:
         resolved: the study.
         folder: its run folder, whose measured trials correct the estimates, where there is one.
         sources: runs that finished cells would be taken from.
+        any_version: also those that were computed with other versions.
         fresh: what the folder holds would be removed.
     """
     plan = Plan(resolved)
@@ -163,7 +166,7 @@ def planned(resolved: ResolvedStudy, folder: Path, sources: Sequence[Run], *, fr
         _corrected(Cost(plan, items, machine=machine_here(resolved.study.resources)), Run(folder)),
         {cell: footprint(plan, cell) for cell in plan.cells},
         folder,
-        outlook(plan, None if fresh else Run(folder.resolve()), sources, unreadable),
+        outlook(plan, None if fresh else Run(folder.resolve()), sources, unreadable, any_version=any_version),
         unreadable,
     )
 
@@ -225,7 +228,10 @@ def _done(plan: Plan, found: Outlook, folder: Path) -> list[str]:
         jobs = len(plan.test_jobs) + len(plan.icl_jobs)
         done = f"{found.trials} of {plan.trials} trials and {found.jobs} of {jobs} jobs, in {folder}"
         lines = [done] * bool(found.trials or found.jobs)
-        lines += [f"{offer.text(names=False)}, to be taken over from {offer.folder}" for offer in found.offers]
+        lines += [
+            offer.refusal if offer.versions else f"{offer.text(names=False)}, to be taken over from {offer.folder}"
+            for offer in found.offers
+        ]
     return [f"{'' if index else 'Done':11}{line}" for index, line in enumerate(lines)]
 
 

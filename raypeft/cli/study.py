@@ -40,6 +40,9 @@ def study(
         typer.Option(metavar="DIR", help="take finished cells from this run, or the runs in it; may be repeated"),
     ] = None,
     no_reuse: Annotated[bool, typer.Option("--no-reuse", help="take nothing from the runs beside this one")] = False,
+    any_version: Annotated[
+        bool, typer.Option("--reuse-any-version", help="take also what other versions of torch, peft, … computed")
+    ] = False,
     ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
     stage: Annotated[list[str] | None, typer.Option(help="only sweep, test, icl or report; may be repeated")] = None,
 ) -> None:
@@ -59,7 +62,7 @@ def study(
     folder = usable(out or asked.folder, "--out")
     places = [usable(place, "--reuse") for place in reuse or ()]
     if plan:
-        for line in asked.plan(folder, reuse=places, beside=not no_reuse, fresh=fresh).lines:
+        for line in asked.plan(folder, reuse=places, beside=not no_reuse, any_version=any_version, fresh=fresh).lines:
             echo(line)
         return
     console = terminal()
@@ -69,6 +72,7 @@ def study(
             fresh=fresh,
             reuse=places,
             beside=not no_reuse,
+            any_version=any_version,
             stages=tuple(stage or STAGES),
             ray_address=ray_address,
             console=console,

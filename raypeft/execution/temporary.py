@@ -94,9 +94,14 @@ def record(folder: Path) -> None:
 
 
 def processes(folder: Path) -> list[psutil.Process]:
-    """Those that are recorded of a folder and have not ended."""
+    """Those that are recorded of a folder and have not ended, and what they have started since: Ray's workers."""
     mark = read(folder)
-    return [process for one in mark.processes if (process := one.find())] if mark else []
+    recorded = [process for one in mark.processes if (process := one.find())] if mark else []
+    found = {process.pid: process for process in recorded}
+    for process in recorded:
+        with suppress(psutil.Error):
+            found |= {child.pid: child for child in process.children(recursive=True)}
+    return list(found.values())
 
 
 def read(folder: Path) -> Mark | None:

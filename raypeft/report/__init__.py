@@ -25,14 +25,14 @@ def write(run: Run) -> Path:
     from raypeft.report.page.page import render
     from raypeft.report.paper.tables import paper_tables
     from raypeft.report.paper.values import Paper
-    from raypeft.report.tables.cells import cell_table, trial_table
+    from raypeft.report.tables.cells import cell_table, memory_table, trial_table
     from raypeft.report.tables.differences import difference_table
     from raypeft.report.tables.icl import comparison_table, icl_table
     from raypeft.report.tables.latex import to_latex
     from raypeft.report.tables.table import to_csv, to_markdown
 
     numbers = weigh(gather(run))
-    makers = (comparison_table, cell_table, difference_table, icl_table, trial_table)
+    makers = (comparison_table, cell_table, difference_table, icl_table, memory_table, trial_table)
     tables = [make(numbers) for make in makers]
     tables += paper_tables(Paper(numbers))
     for table in tables:

@@ -1,6 +1,7 @@
 """What other runs have finished of a plan, known by the identity of cells and in-context-learning runs."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,7 @@ HARMLESS_ARGUMENTS = {
     "vera_dropout",
     "learning_rate",
 }
+COMPUTING = ("torch", "transformers", "peft", "bitsandbytes")
 REPEATABLE = {State.FINISHED, State.STOPPED, State.NAN}
 
 
@@ -56,11 +58,13 @@ class Offer:
 
     Attributes:
         folder: of the run that has it.
+        versions: which other versions it was computed with that may compute otherwise; then it is not taken.
     """
 
     folder: Path
     cells: list[Cell]
     jobs: list[IclJob]
+    versions: str = ""
 
     def text(self, *, names: bool) -> str:
         """How much it is, and of which cells."""
@@ -69,15 +73,27 @@ class Offer:
         parts += [_count(len(self.jobs), "in-context-learning run")] if self.jobs else []
         return " and ".join(parts)
 
+    @property
+    def refusal(self) -> str:
+        """Why it is not taken, for its versions."""
+        what = f"{self.text(names=False)} of {self.folder}"
+        return f"Not taken over: {what}, computed with {self.versions}; --reuse-any-version takes them over"
+
     def without(self, cells: Iterable[Cell], jobs: Iterable[IclJob]) -> tuple[list[Cell], list[IclJob]]:
         """What is not offered."""
         return [cell for cell in cells if cell not in self.cells], [job for job in jobs if job not in self.jobs]
 
 
 def offers(
-    plan: Plan, manifest: Manifest, cells: Sequence[Cell], jobs: Sequence[IclJob], sources: Iterable[Run]
+    plan: Plan,
+    manifest: Manifest,
+    cells: Sequence[Cell],
+    jobs: Sequence[IclJob],
+    sources: Iterable[Run],
+    *,
+    any_version: bool = False,
 ) -> list[Offer]:
-    """What `reuse` would take; nothing is taken.
+    """What `reuse` would take, and what it would not for its versions; nothing is taken.
 
     Args:
         plan: the plan.
@@ -85,11 +101,13 @@ def offers(
         cells: of the plan that have not begun.
         jobs: of the plan that have no result.
         sources: runs to look in.
+        any_version: whether what was computed with other versions counts as the same.
     """
     found = []
     for source in sources:
-        offer = offer_of(plan, manifest, cells, jobs, source)
-        cells, jobs = offer.without(cells, jobs)
+        offer = offer_of(plan, manifest, cells, jobs, source, any_version=any_version)
+        if not offer.versions:
+            cells, jobs = offer.without(cells, jobs)
         found += [offer] if offer.cells or offer.jobs else []
     return found
 
@@ -101,8 +119,17 @@ def open_work(run: Run, plan: Plan) -> tuple[list[Cell], list[IclJob]]:
     return cells, [job for job in plan.icl_jobs if run.icl(job) is None]
 
 
-def offer_of(plan: Plan, manifest: Manifest, cells: Iterable[Cell], jobs: Iterable[IclJob], source: Run) -> Offer:
+def offer_of(
+    plan: Plan,
+    manifest: Manifest,
+    cells: Iterable[Cell],
+    jobs: Iterable[IclJob],
+    source: Run,
+    *,
+    any_version: bool = False,
+) -> Offer:
     """What one run has finished of the given cells and jobs of a plan: the same by identity, and whole."""
+    others = "" if any_version else other_versions(source.manifest(), manifest.versions, breaking=True)
     version = source.manifest().results_version
     if version != RESULTS_VERSION and not (version == SHARED_BASE and left_bases_whole(source.plan)):
         return Offer(source.folder, [], [])
@@ -110,6 +137,7 @@ def offer_of(plan: Plan, manifest: Manifest, cells: Iterable[Cell], jobs: Iterab
         source.folder,
         [cell for cell in cells if _same_cell(plan, manifest, source, cell)],
         [job for job in jobs if _same_job(plan, manifest, source, job)],
+        others,
     )
     if version == RESULTS_VERSION:
         return found
@@ -118,7 +146,31 @@ def offer_of(plan: Plan, manifest: Manifest, cells: Iterable[Cell], jobs: Iterab
         source.folder,
         [cell for cell in found.cells if _is_own(source.selection(cell)) and not _rest_was_fp32(source, cell)],
         [job for job in found.jobs if _is_own(source.icl(job))],
+        others,
     )
+
+
+def other_versions(manifest: Manifest, here: Mapping[str, str], *, breaking: bool = False) -> str:
+    """In which versions of the packages that compute a run's manifest differs from those here.
+
+    Args:
+        manifest: the run's.
+        here: versions by package.
+        breaking: name only those that may compute otherwise, by semantic versioning: another major version, of 0.x
+            another minor one; not a package that one of the two does without.
+    """
+    there = manifest.versions
+    return ", ".join(
+        f"{name} {there.get(name, 'not recorded')} (here {here.get(name, 'not installed')})"
+        for name in COMPUTING
+        if there.get(name) != here.get(name)
+        and not (breaking and (name not in there or name not in here or _major(there[name]) == _major(here[name])))
+    )
+
+
+def _major(version: str) -> str:
+    """The numbers of a version up to the first that is not 0."""
+    return re.sub(r"^((0\.)*\d*).*", r"\1", version)
 
 
 def left_bases_whole(plan: Plan) -> bool:

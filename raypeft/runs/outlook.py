@@ -45,9 +45,10 @@ class Outlook:
 
     def seconds_left(self, cost: Cost) -> float:
         """Of what is neither done nor offered."""
-        plan, offered = cost.plan, {cell for offer in self.offers for cell in offer.cells}
+        taken = [offer for offer in self.offers if not offer.versions]
+        plan, offered = cost.plan, {cell for offer in taken for cell in offer.cells}
         cells = [cell for cell in plan.cells if cell not in offered]
-        jobs = {job for offer in self.offers for job in offer.jobs} | set(self.icl)
+        jobs = {job for offer in taken for job in offer.jobs} | set(self.icl)
         trials = sum(
             (plan.resolved.study.trials - self.ended.get(cell.id, 0)) * cost.trial_seconds(cell) for cell in cells
         )
@@ -60,7 +61,9 @@ class Outlook:
         return trials + tests + sum(cost.icl_seconds(job) for job in plan.icl_jobs if job not in jobs)
 
 
-def outlook(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collection[str]) -> Outlook:
+def outlook(
+    plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collection[str], *, any_version: bool = False
+) -> Outlook:
     """Look at a plan's run, and at the runs that it would take finished cells from.
 
     Args:
@@ -68,9 +71,12 @@ def outlook(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collect
         run: what its folder holds, if it is to be gone on with.
         sources: other runs.
         absent: models and data sets that cannot be read here.
+        any_version: whether what was computed with other versions counts as the same.
     """
     if run is None or not (run.study_file.exists() and run.begun):
-        return Outlook([], {}, [], [], _offers(plan, Manifest(), absent, plan.cells, plan.icl_jobs, sources))
+        return Outlook(
+            [], {}, [], [], _offers(plan, Manifest(), absent, plan.cells, plan.icl_jobs, sources, any_version)
+        )
     if changes := _changes(run, plan.resolved):
         return Outlook(changes, {}, [], [], [])
     cells, jobs = open_work(run, plan)
@@ -80,7 +86,7 @@ def outlook(plan: Plan, run: Run | None, sources: Sequence[Run], absent: Collect
         Counter(end.cell for end in run.trials() if end.cell in ids),
         [(cell, dataset) for cell, dataset in plan.test_jobs if run.test(cell, dataset)],
         [job for job in plan.icl_jobs if job not in jobs],
-        _offers(plan, run.manifest(), absent, cells, jobs, sources),
+        _offers(plan, run.manifest(), absent, cells, jobs, sources, any_version),
     )
 
 
@@ -120,6 +126,7 @@ def _offers(
     cells: Sequence[Cell],
     jobs: Sequence[IclJob],
     sources: Sequence[Run],
+    any_version: bool,
 ) -> list[Offer]:
     """Offers for what the manifest, or else this machine, has models and data of."""
     if not sources:
@@ -132,7 +139,7 @@ def _offers(
     models, data = manifest.models, manifest.datasets
     known = [cell for cell in cells if cell.model in models and {cell.dataset, *plan.tests(cell)} <= data.keys()]
     known_jobs = [job for job in jobs if job.model in models and job.dataset in data]
-    return offers(plan, manifest, known, known_jobs, sources)
+    return offers(plan, manifest, known, known_jobs, sources, any_version=any_version)
 
 
 def _foreseen(plan: Plan, absent: Collection[str]) -> tuple[Plan, Manifest]:

@@ -3,19 +3,18 @@
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from raypeft.errors import UserError
 from raypeft.output.files import append_lines, write_json
 from raypeft.runs.folder import Run
-from raypeft.runs.offers import Offer, offer_of, open_work
-from raypeft.runs.records import Manifest, OfTrial, Report, Taken, TrialEnd
+from raypeft.runs.offers import Offer, offer_of, open_work, other_versions
+from raypeft.runs.records import OfTrial, Report, Taken, TrialEnd
 from raypeft.spec.plan import Cell, IclJob
 
 R = TypeVar("R", bound=OfTrial)
-COMPUTING = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 def siblings(folder: Path, study: str) -> list[Run]:
@@ -35,7 +34,7 @@ def runs_in(folder: Path) -> list[Run]:
     raise UserError(f"{folder} holds no run that can be read", where="--reuse")
 
 
-def reuse(run: Run, sources: Iterable[Run]) -> list[str]:
+def reuse(run: Run, sources: Iterable[Run], *, any_version: bool = False) -> list[str]:
     """Take over what the sources have finished of this run's plan, and say so.
 
     A cell is taken with its trials, reports, selection, weights and tests, when nothing of it has begun here, its
@@ -46,6 +45,7 @@ def reuse(run: Run, sources: Iterable[Run]) -> list[str]:
     Args:
         run: the run, its manifest written.
         sources: runs to look in, the first that has something gives it.
+        any_version: whether what was computed with other versions counts as the same.
 
     Returns:
         A line for each source that something was taken from, and one where it has other versions of what computes.
@@ -55,7 +55,10 @@ def reuse(run: Run, sources: Iterable[Run]) -> list[str]:
     cells, jobs = open_work(run, plan)
     said = []
     for source in sources:
-        offer = offer_of(plan, manifest, cells, jobs, source)
+        offer = offer_of(plan, manifest, cells, jobs, source, any_version=any_version)
+        if offer.versions:
+            said += [offer.refusal] if offer.cells or offer.jobs else []
+            continue
         reports = _by_cell(source.reports() if offer.cells else ())
         ends = _by_cell(source.trials() if offer.cells else ())
         taken = Offer(
@@ -70,16 +73,6 @@ def reuse(run: Run, sources: Iterable[Run]) -> list[str]:
                 said.append(f"  It was computed with {others}")
     _complete_ledger(run)
     return said
-
-
-def other_versions(manifest: Manifest, here: Mapping[str, str]) -> str:
-    """In which versions of the packages that compute a run's manifest differs from those here."""
-    there = manifest.versions
-    return ", ".join(
-        f"{name} {there.get(name, 'not recorded')} (here {here.get(name, 'not installed')})"
-        for name in COMPUTING
-        if there.get(name) != here.get(name)
-    )
 
 
 def _runs(folder: Path) -> Iterator[Run]:

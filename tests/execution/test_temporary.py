@@ -53,6 +53,18 @@ def test_what_a_dead_maker_started_is_ended_with_the_folder(sleeper: subprocess.
     assert sleeper.wait(timeout=20) == -9 and not folder.exists()
 
 
+def test_what_a_recorded_process_has_started_since_is_ended_with_it() -> None:
+    """As Ray's workers, of which there is a new one for each that dies: it would write in the folder again."""
+    script = f"import subprocess, time; print(subprocess.Popen({SLEEP!r}).pid, flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        temporary.remove(abandoned(psutil.Process(parent.pid)))
+        assert parent.wait(timeout=10) != 0
+    psutil.wait_procs([child], timeout=10)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_later_process_of_the_same_number_is_left_alone(sleeper: subprocess.Popen[bytes]) -> None:
     folder = abandoned(psutil.Process(sleeper.pid), created=1.0)
     temporary.remove(folder)

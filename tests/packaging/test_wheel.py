@@ -93,7 +93,7 @@ from raypeft.runs.manifest import data_hashes, model_source
 from raypeft.spec.plan import Plan
 from raypeft.spec.resolve import resolve
 plan = Plan(resolve("quickstart"))
-print([model_source(plan, name)["folder"] for name in plan.resolved.models], *data_hashes(plan)["snippets"])
+print([model_source(plan, name).folder for name in plan.resolved.models], *data_hashes(plan)["snippets"])
 """
     assert outside(installed, tmp_path, "-c", code).split() == [
         "['embedded:models/tiny-decoder',",

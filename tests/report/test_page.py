@@ -62,7 +62,7 @@ class Page(HTMLParser):
 def test_the_whole_report_is_written(reported: Run) -> None:
     assert sorted(path.name for path in (reported.folder / "report" / "tables").iterdir()) == [
         f"{name}.{suffix}"
-        for name in ("cells", "comparison", "differences", "icl", "trials")
+        for name in ("cells", "comparison", "differences", "icl", "memory", "trials")
         for suffix in ("csv", "md", "tex")
     ]
     assert not list(reported.folder.rglob("*.tmp"))

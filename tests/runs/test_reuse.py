@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from benchmarks.recording import LORA_LOSSES, Recorder, block, prediction
 from raypeft.errors import UserError
+from raypeft.estimate.cost import Cost
 from raypeft.output.files import read_json, write_json, write_text
 from raypeft.pipeline import pending
 from raypeft.report import write
@@ -21,8 +22,9 @@ from raypeft.runs.folder import Run
 from raypeft.runs.identity import cell_identity, icl_identity
 from raypeft.runs.ledger import Ledger, remaining
 from raypeft.runs.manifest import write_manifest
-from raypeft.runs.offers import doubts
-from raypeft.runs.records import Record, Report, TrialEnd
+from raypeft.runs.offers import doubts, other_versions
+from raypeft.runs.outlook import Outlook, outlook
+from raypeft.runs.records import Manifest, Record, Report, TrialEnd
 from raypeft.runs.reuse import reuse, runs_in, siblings
 from raypeft.spec.loading import PACKAGE
 from raypeft.spec.plan import Cell, IclJob
@@ -255,13 +257,38 @@ def test_only_what_was_computed_in_the_same_precision_is_taken(
 
 
 def test_other_versions_of_what_computes_are_said(source: Run, tmp_path: Path) -> None:
+    """Also those that may compute otherwise, peft's here, where the user allows them."""
     versions = source.manifest().versions | {"torch": "2.0.0", "peft": "0.1.0", "ray": "1.0.0"}
     write_json(source.manifest_file, {**content(source.manifest()), "versions": versions})
     run = start(tmp_path / "second")
     here = run.manifest().versions
-    assert reuse(run, [source])[1:] == [
+    refusal = (
+        f"Not taken over: 1 cell and 1 in-context-learning run of {source.folder}, computed with peft 0.1.0 "
+        f"(here {here['peft']}); --reuse-any-version takes them over"
+    )
+    assert reuse(run, [source]) == [refusal] and list(run.trials()) == []
+    found = outlook(run.plan, None, [source], [])
+    assert [offer.refusal for offer in found.offers] == [refusal]
+    assert found.seconds_left(Cost(run.plan)) == Outlook([], {}, [], [], []).seconds_left(Cost(run.plan))
+    assert reuse(run, [source], any_version=True)[1:] == [
         f"  It was computed with torch 2.0.0 (here {here['torch']}), peft 0.1.0 (here {here['peft']})"
     ]
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "named"),
+    [
+        ({"torch": "2.13.0+cpu"}, {"torch": "2.14.1"}, ""),
+        ({"transformers": "4.57.0"}, {"transformers": "5.2.0"}, "transformers 4.57.0 (here 5.2.0)"),
+        ({"peft": "0.18.1"}, {"peft": "0.18.2"}, ""),
+        ({"peft": "0.18.1"}, {"peft": "0.19.0"}, "peft 0.18.1 (here 0.19.0)"),
+        ({"peft": "0.0.1"}, {"peft": "0.0.2"}, "peft 0.0.1 (here 0.0.2)"),
+        ({}, {"bitsandbytes": "0.49.0"}, ""),  # what was computed without it did not need it
+        ({"ray": "1.0.0"}, {"ray": "2.0.0"}, ""),
+    ],
+)
+def test_which_versions_may_compute_otherwise(there: dict[str, str], here: dict[str, str], named: str) -> None:
+    assert other_versions(Manifest(versions=there), here, breaking=True) == named
 
 
 @pytest.mark.parametrize("states", [("finished", "oom", "finished"), ("finished", "stopped", "error")])

@@ -114,3 +114,39 @@ def trial_table(numbers: Numbers) -> Table:
         "Best loss and EM@10 are of the validation items, loss in nats a token. Bold: the selected trial of its cell."
     )
     return Table("trials", "Trials", columns, numbers.trials, lambda row: row.selected is not None, caption)
+
+
+def memory_table(numbers: Numbers) -> Table:
+    """One row a cell with a selected trial: its peaks of memory, and the batches that they are of."""
+    rows = [row for row in numbers.searched if row.selection.trial]
+    study = numbers.run.plan.resolved.study
+    training = study.training
+    asked = (training.micro_batch or training.batch, training.gradient_checkpointing, study.test.decode_batch)
+
+    def of(name: str, title: str, text: Callable[[Any], str] = str) -> Column:
+        return Column(name, title, lambda row: getattr(row.selection, name), text, numeric=True)
+
+    def as_asked(row: CellRow) -> bool:
+        chosen = row.selection
+        return (chosen.micro_batch, bool(chosen.gradient_checkpointing), chosen.decode_batch) == asked
+
+    reserved = any(row.selection.training_reserved_mib is not None for row in rows)
+    columns = [
+        *cell_names(numbers.run.plan, lambda row: row.cell),
+        of("training_memory_mib", "Training, MiB", show.mebibytes),
+        of("training_reserved_mib", "reserved" if reserved else "", show.mebibytes),
+        of("micro_batch", "Micro-batch"),
+        of("gradient_checkpointing", "Checkpointing", lambda value: "yes" if value else "no"),
+        of("decoding_memory_mib", "Decoding, MiB", show.mebibytes),
+        of("decoding_reserved_mib", "reserved" if reserved else "", show.mebibytes),
+        of("decode_batch", "Decode batch"),
+        Column("beams", "Beams", lambda row: study.test.beams, numeric=True),
+        Column("equal", "As asked", as_asked, lambda value: "yes" if value else "no"),
+    ]
+    caption = (
+        "Peaks of the selected trial: on a GPU what torch allocated, and in reserved what it had taken from the card; "
+        "on a CPU the resident memory of the process. Micro-batch and decode batch: items at once in training and in "
+        "decoding, where each item has as many rows as there are beams. As asked: as the study says; peaks compare "
+        "between such rows, since a trial that ran out of memory went on with less at once."
+    )
+    return Table("memory", "Memory", columns, rows, lambda row: False, caption)
