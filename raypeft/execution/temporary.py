@@ -130,7 +130,10 @@ def remove(folder: Path) -> None:
     if maker is not None and maker.pid != os.getpid():
         return
     deadline = time.monotonic() + GONE_IN_SECONDS
-    kill(processes(folder), GONE_IN_SECONDS)
+    running = processes(folder)
+    with _one_at_a_time, suppress(OSError):  # should this process be ended here, the next one knows them all
+        _write(folder, mark.model_copy(update={"processes": identities(running)}))
+    kill(running, GONE_IN_SECONDS)
     with _one_at_a_time:
         shutil.rmtree(folder, ignore_errors=True)
         while folder.exists() and time.monotonic() < deadline:
